@@ -1,0 +1,43 @@
+"""Telemetry: structured log lines for people and machines, Sentry for what is our fault."""
+
+import logging
+import sys
+
+import sentry_sdk
+import structlog
+
+from config.settings import Settings
+
+_QUIET = ("celery", "kombu", "amqp", "asyncio", "aiohttp.access", "alembic")
+
+
+def configure(settings: Settings, *, part: str) -> None:
+    """Set up this process's log lines: readable on a terminal, JSON elsewhere."""
+    level = logging.getLevelName(settings.log_level.upper())
+    terminal = sys.stderr.isatty()
+    render = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(
+                fmt="%H:%M:%S" if terminal else "iso", utc=not terminal
+            ),
+            structlog.processors.format_exc_info,
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(part=part)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if settings.sentry_dsn is not None:
+        sentry_sdk.init(
+            dsn=settings.sentry_dsn.get_secret_value(),
+            send_default_pii=False,
+            include_local_variables=False,  # locals hold tickets, keys and prompts
+            default_integrations=False,
+        )

@@ -1,0 +1,61 @@
+"""Which reviews are meant: by id, or all open ones of a kind and a category."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from models.database import hot
+from models.review import ReviewKind
+
+_OPEN = """
+    SELECT r.id, r.run_id, r.tenant, r.kind, r.question, r.proposal, r.asked_at, r.decide_by,
+           coalesce(r.proposal->>'category', '') AS category,
+           run.input->>'id' AS ticket, run.input->>'subject' AS subject,
+           run.input->>'text' AS text, run.input->>'autonomy' AS autonomy
+      FROM review r JOIN run ON run.id = r.run_id
+     WHERE r.verdict IS NULL
+       AND ($1::text IS NULL OR r.kind = $1)
+       AND ($2::text IS NULL OR coalesce(r.proposal->>'category', '') = $2)
+       AND ($3::text IS NULL OR run.pipeline = $3)
+       AND ($4::uuid[] IS NULL OR r.id = ANY($4))
+     ORDER BY r.asked_at, r.id LIMIT $5
+"""
+
+_GROUPS = """
+    SELECT r.kind, coalesce(r.proposal->>'category', '') AS category, count(*) AS reviews,
+           min(r.asked_at) AS oldest,
+           (array_agg(r.id ORDER BY r.asked_at, r.id))[1:3] AS samples
+      FROM review r JOIN run ON run.id = r.run_id
+     WHERE r.verdict IS NULL
+       AND ($1::text IS NULL OR r.kind = $1)
+       AND ($2::text IS NULL OR coalesce(r.proposal->>'category', '') = $2)
+       AND ($3::text IS NULL OR run.pipeline = $3)
+     GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
+"""
+
+_LIVING = "SELECT count(*) FROM worker WHERE last_seen > now() - interval '15 s'"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Filters on open reviews; None lets everything through."""
+
+    kind: ReviewKind | None = None
+    category: str | None = None
+    pipeline: str | None = None
+
+    async def reviews(self, limit: int | None = None, ids: list[UUID] | None = None) -> list[Any]:
+        """Oldest first."""
+        rows: list[Any] = await hot().fetch(
+            _OPEN, self.kind, self.category, self.pipeline, ids, limit
+        )
+        return rows
+
+    async def groups(self) -> list[Any]:
+        """Kind and category with their count, the largest first, and three of each."""
+        rows: list[Any] = await hot().fetch(_GROUPS, self.kind, self.category, self.pipeline)
+        return rows
+
+
+async def somebody_works() -> bool:
+    return bool(await hot().fetchval(_LIVING))

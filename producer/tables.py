@@ -1,0 +1,122 @@
+"""Tables and trees for a terminal: what people would rather look at than read."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from models.run import Severity, StopReason
+
+console = Console()
+_COLOURS = {
+    Severity.NONE: "green",
+    Severity.NOTICE: "yellow",
+    Severity.WARNING: "dark_orange",
+    Severity.CRITICAL: "red",
+}
+_SHOWN_CHARS = 300
+_UNSHOWN = "\N{REPLACEMENT CHARACTER}"
+
+
+def runs_table(rows: Iterable[Any]) -> Table:
+    """One line for each run, newest first."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "tenant", "pipeline", "state", "steps", "attempts", "created", "detail"):
+        table.add_column(name, overflow="fold" if name == "run" else "ellipsis", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            str(row["id"]),
+            row["tenant"],
+            f"{row['pipeline']} v{row['version']}",
+            state(row),
+            str(row["steps"]),
+            str(row["attempt"]),
+            ago(row["created_at"]),
+            plain(row["detail"])[:80],
+        )
+    return table
+
+
+def run_tree(row: Any, steps: Iterable[Any]) -> Tree:
+    """A run and its steps, in the order it came to them."""
+    head = Text.assemble(
+        (f"{row['pipeline']} v{row['version']}", "bold"), "  ", state(row), f"  {row['id']}"
+    )
+    tree = Tree(head)
+    tree.add(
+        f"tenant {row['tenant']}, key {plain(row['key'])}, attempts {row['attempt']},"
+        f" crashes {row['crashes']}, steps {row['steps']}, calls {row['calls']},"
+        f" {row['spent_usd'].normalize():f} USD, {row['active_s']:.3f} s active"
+    )
+    if row["detail"]:
+        tree.add(Text(plain(row["detail"])))
+    tree.add(Text(f"input {_short(row['input'])}"))
+    for step in steps:
+        tree.add(_step(step))
+    if row["error"]:
+        tree.add(Text(orjson.loads(row["error"]).get("traceback", "").rstrip(), style="red"))
+    if row["result"] or row["partial"]:
+        kept = "result" if row["result"] else "partial result"
+        tree.add(Text(f"{kept} {_short(row['result'] or row['partial'])}"))
+    return tree
+
+
+def review_lines(row: Any) -> Text:
+    """One review: its id whole, to be copied, then what it is about, asks and proposes."""
+    until = f"  by {row['decide_by']:%Y-%m-%d}" if row["decide_by"] else ""
+    about = " ".join((row["subject"] or row["text"] or "").split())
+    return Text.assemble(
+        (str(row["id"]), "bold"),
+        f"  {row['kind']} {plain(row['category'])}{until}\n",
+        f"  {plain(row['ticket'])}  {plain(about)[:_SHOWN_CHARS]}\n" if row["ticket"] else "",
+        f"  {plain(row['question'])}\n",
+        (f"  {_short(row['proposal'])}", "dim") if row["proposal"] else "",
+    )
+
+
+def state(row: Any) -> Text:
+    """Where a run stands, in the colour of its stop reason."""
+    if row["stop_reason"]:
+        reason = StopReason(row["stop_reason"])
+        return Text(reason, style=_COLOURS[reason.facts.severity])
+    waiting = f" ({row['waiting_for']})" if row["waiting_for"] else ""
+    return Text(f"{row['status']}{waiting}", style="cyan")
+
+
+def ago(moment: datetime) -> str:
+    seconds = (datetime.now(moment.tzinfo) - moment).total_seconds()
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"
+
+
+def plain(text: str | None) -> str:
+    """Without what a terminal would obey: text from outside may hold escape sequences."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text or ""
+    )
+
+
+def _step(step: Any) -> Text:
+    took = (step["settled_at"] or step["created_at"]) - step["created_at"]
+    known = orjson.loads(step["error"] or step["result"] or b"null")
+    style = {"settled": "green", "rejected": "red"}.get(step["state"], "yellow")
+    return Text.assemble(
+        f"{step['number']}. ",
+        (plain(step["step"]), "bold"),
+        f"  {step['kind']} {step['tool'] or ''}  ",
+        (step["state"], style),
+        f"  try {step['tries']}  {took.total_seconds() * 1000:.0f} ms  ",
+        _short(orjson.dumps(known)),
+    )
+
+
+def _short(document: bytes | None) -> str:
+    text = plain((document or b"").decode())
+    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + " …"

@@ -1,0 +1,1 @@
+"""Mutants: every guard taken out in turn, and the test that notices."""

@@ -1,0 +1,314 @@
+"""The guards, each with what the code says without it, and the test that must go red then."""
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """One guard taken out: `guard` in `file` becomes `without`."""
+
+    promise: str
+    removed: str
+    file: str
+    guard: str
+    without: str
+    test: str
+
+
+SUBMISSIONS, RECOVERY = (
+    "tests/integration/test_submissions.py",
+    "tests/integration/test_recovery.py",
+)
+SPINE, FLOW = "tests/integration/test_spine.py", "tests/integration/test_flow.py"
+DOUBT, CHECKPOINT = "tests/integration/test_doubt.py", "tests/integration/test_checkpoint.py"
+CANCEL, RETENTION = "tests/integration/test_cancel.py", "tests/integration/test_retention.py"
+LINE, HTTP = "tests/integration/test_line.py", "tests/integration/test_http.py"
+DEAD = "tests/chaos/test_dead_workers.py"
+
+MUTANTS = (
+    Mutant(
+        "P1", "fingerprints are not compared", "models/admission.py",
+        "if replayed and winner.fingerprint != candidate.fingerprint:",
+        "if False:",
+        f"{SUBMISSIONS}::test_another_payload_under_a_known_key_is_refused_and_the_first_stands",
+    ),
+    Mutant(
+        "P1", "what is unfinished or in doubt is purged", "models/tombstone.py",
+        "AND e.state IN ('reserved', 'in_doubt')",
+        "AND false",
+        f"{RETENTION}::test_what_is_unfinished_waits_or_is_in_doubt_is_never_purged",
+    ),
+    Mutant(
+        "P1", "a key goes together with its payload", "models/tombstone.py",
+        "         WHERE finished_at < now() - make_interval(secs => $1)\n",
+        "         WHERE $1::float > 0\n",
+        f"{RETENTION}::test_payloads_go_after_a_week_and_keys_a_month_after_the_finish",
+    ),
+    Mutant(
+        "P1", "a purge reads the whole table", "models/tombstone.py",
+        "WHERE id > $1 ORDER BY id LIMIT $3),",
+        "WHERE id > $1 AND created_at < now() - make_interval(secs => $2) LIMIT $3),",
+        f"{RETENTION}::test_a_walk_reads_no_further_than_the_first_page_of_young_runs",
+    ),
+    Mutant(
+        "P2", "the claim does not look at `status` again", "worker/claim.py",
+        "AND run.status || '' = 'queued'\n                  FOR UPDATE SKIP LOCKED",
+        "FOR UPDATE",
+        f"{DEAD}::test_eight_workers_racing_for_the_same_runs_execute_each_once",
+    ),
+    Mutant(
+        "P2", "no fence of checkpoints", "worker/checkpoint.py",
+        "WHERE (run.id, run.attempt) IN (SELECT m.run_id, m.attempt FROM m)\n"
+        "           AND run.status = 'running'",
+        "WHERE run.id IN (SELECT m.run_id FROM m)",
+        f"{CHECKPOINT}::test_an_earlier_attempt_writes_nothing",
+    ),
+    Mutant(
+        "P2", "an adopted run keeps its attempt", "worker/claim.py",
+        "UPDATE run SET attempt = attempt + 1, lease_expires_at",
+        "UPDATE run SET lease_expires_at",
+        f"{RECOVERY}::test_what_a_worker_let_go_it_claims_again_as_a_new_attempt",
+    ),
+    Mutant(
+        "P2", "testimony needs no token", "worker/testimony.py",
+        "AND e.token = $3",
+        "AND $3::uuid IS NOT NULL",
+        f"{DOUBT}::test_a_late_answer_to_a_try_that_was_repeated_changes_nothing",
+    ),
+    Mutant(
+        "P3", "a settled result is not used", "worker/record.py",
+        'return (self.result or b"null") if done else None',
+        "return None",
+        f"{SPINE}::test_a_resumed_run_does_not_repeat_a_settled_step",
+    ),
+    Mutant(
+        "P3", "a recorded failure is not raised", "worker/record.py",
+        "if self.state is EntryState.REJECTED:",
+        "if False:",
+        f"{FLOW}::test_a_rejected_run_ends_and_a_review_is_never_decided_twice",
+    ),
+    Mutant(
+        "P3", "recorded arguments are not compared", "worker/record.py",
+        "if self.args_hash != digest:",
+        "if False:",
+        f"{SPINE}::test_a_pipeline_that_asks_other_things_on_resume_stops_as_a_replay_mismatch",
+    ),
+    Mutant(
+        "P3", "an outcome that came meanwhile is not looked for", "worker/checkpoint.py",
+        "elif place in final:",
+        "elif False:",
+        f"{DOUBT}::test_a_run_that_learns_of_the_answer_while_it_tries_goes_on_with_it",
+    ),
+    Mutant(
+        "P4", "a WRITE_ONCE in doubt is sent again", "worker/doubt.py",
+        "if tool.effect is Effect.WRITE and arrives_s < tool.key_kept_for_s * KEY_SHARE:",
+        "if arrives_s:",
+        f"{DOUBT}::test_a_write_that_cannot_be_looked_up_is_never_repeated_but_asked_about",
+    ),
+    Mutant(
+        "P4", "a new key for each try", "worker/trip.py",
+        'key=f"{self._held.id}:{self._order.step}"',
+        'key=f"{self._held.id}:{self._order.step}:{uuid4()}"',
+        f"{SPINE}::test_a_resumed_run_does_not_repeat_a_settled_step",
+    ),
+    Mutant(
+        "P4", "a key may be forgotten before the second try arrives", "worker/doubt.py",
+        "arrives_s = self.age_s() + call.deadline - time.monotonic() + MARGIN_S",
+        "arrives_s = self.age_s()",
+        f"{DOUBT}::test_a_key_that_may_be_forgotten_on_the_way_is_not_sent_again",
+    ),
+    Mutant(
+        "P4", "a run that stops by itself in doubt lists none", "worker/departure.py",
+        "AND state = 'reserved' AND kind = 'call'",
+        "AND false AND kind = 'call'",
+        f"{DOUBT}::test_a_run_out_of_time_leaves_its_doubt_behind",
+    ),
+    Mutant(
+        "P4", "a doubt ends by itself when its run was cancelled", "models/cancel.py",
+        "SET decide_by = NULL",
+        "SET decide_by = decide_by",
+        f"{CANCEL}::test_a_doubt_outlives_its_cancelled_run_and_has_no_end",
+    ),
+    Mutant(
+        "P4", "a second cancelling cuts off a write under way", "worker/trip.py",
+        "while not writing.done():",
+        "if not writing.done():",
+        f"{DOUBT}::test_a_write_under_way_is_awaited_however_often_its_run_is_called_off",
+    ),
+    Mutant(
+        "P4", "a doubt is looked up at once", "worker/doubt.py",
+        "self._wait(tool.sees_after_s)",
+        "self._wait(-3600)",
+        f"{DOUBT}::test_a_write_in_doubt_is_looked_up_once_it_can_no_longer_travel",
+    ),
+    Mutant(
+        "P4", "a person is asked at once", "worker/doubt.py",
+        "self._wait(0)",
+        "self._wait(-3600)",
+        f"{DOUBT}::test_a_refusal_of_the_second_try_says_nothing_about_the_first",
+    ),
+    Mutant(
+        "P4", "a refusal of the second try ends the doubt of the first", "worker/trip.py",
+        "if self._doubt.open:  # what",
+        "if False:  # what",
+        f"{DOUBT}::test_a_refusal_of_the_second_try_says_nothing_about_the_first",
+    ),
+    Mutant(
+        "P4", "a doubt that has ended is asked about", "worker/parking.py",
+        "AND e.state NOT IN ('reserved', 'in_doubt'))",
+        "AND false)",
+        f"{DOUBT}::test_a_doubt_that_a_late_answer_has_ended_is_no_question",
+    ),
+    Mutant(
+        "P3", "testimony keeps the token", "worker/testimony.py",
+        "token = gen_random_uuid(), ",
+        "",
+        f"{DOUBT}::test_what_a_late_answer_says_goes_before_what_a_look_up_finds",
+    ),
+    Mutant(
+        "P4", "a finished run's doubt is asked about at once", "models/doubt.py",
+        "AND coalesce(e.quiet_at, now()) <= now()",
+        "",
+        f"{DOUBT}::test_a_run_that_ends_in_doubt_leaves_a_listed_doubt",
+    ),
+    Mutant(
+        "P4", "late answers are not heard", "worker/trip.py",
+        "await self._journal.testify(entry)",
+        "pass",
+        f"{DOUBT}::test_a_late_answer_is_believed_while_the_write_is_in_doubt",
+    ),
+    Mutant(
+        "P4", "a write under way is cut off with its run", "worker/trip.py",
+        "return await asyncio.shield(writing)",
+        "return await writing",
+        f"{FLOW}::test_a_write_that_has_left_is_awaited_and_recorded_though_its_run_is_out_of_time",
+    ),
+    Mutant(
+        "P4", "a run that ends in doubt lists none", "models/doubt.py",
+        "AND state = 'reserved' AND kind = 'call'",
+        "AND false AND kind = 'call'",
+        f"{DOUBT}::test_a_run_that_ends_in_doubt_leaves_a_listed_doubt",
+    ),
+    Mutant(
+        "P4", "a write leaves after `send_before`", "tools/line.py",
+        "        self.refuse_when_late()\n        if self.writes and not",
+        "        if self.writes and not",
+        f"{LINE}::test_a_write_whose_time_passed_with_a_connection_in_hand_does_not_leave",
+    ),
+    Mutant(
+        "P4", "aiohttp resends", "tools/http.py",
+        "middlewares=(never_again,) if writes else (),",
+        "middlewares=(),",
+        f"{LINE}::test_a_write_on_a_kept_connection_that_breaks_is_not_sent_again",
+    ),
+    Mutant(
+        "P4", "a WRITE_ONCE need not say how it is looked up", "tools/tool.py",
+        "if self.effect is Effect.WRITE_ONCE and self.lookup is None:",
+        "if False:",
+        f"{DOUBT}::test_a_write_says_at_import_what_safety_needs",
+    ),
+    Mutant(
+        "P4", "a WRITE need not say for how long its key is kept", "tools/tool.py",
+        "if self.effect is Effect.WRITE and self.key_kept_for_s <= 0:",
+        "if False:",
+        f"{DOUBT}::test_a_write_says_at_import_what_safety_needs",
+    ),
+    Mutant(
+        "P4", "the intent does not read the gate", "worker/intent.py",
+        "AND gate.mode = '{GateMode.OPEN}'",
+        "",
+        f"{SPINE}::test_no_write_starts_while_the_gate_is_shut_and_its_run_waits_unharmed",
+    ),
+    Mutant(
+        "P4", "nobody looks whether the database was replaced", "worker/engine.py",
+        "watch=timeline.watch,",
+        "watch=None,",
+        "tests/chaos/test_replaced_database.py"
+        "::test_a_restored_database_stops_the_writes_until_an_operator_says_otherwise",
+    ),
+    Mutant(
+        "P5", "the budget is not checked", "worker/held.py",
+        "if broken is not None:",
+        "if False:",
+        f"{SPINE}::test_a_ceiling_holds_across_attempts",
+    ),
+    Mutant(
+        "P5", "an undo is held up by its run's own ceilings", "worker/held.py",
+        "        if self.undoing:\n            return\n",
+        "",
+        "tests/integration/test_roll_back.py"
+        "::test_writes_after_a_step_are_taken_back_the_last_one_first_over_the_ceiling",
+    ),
+    Mutant(
+        "P8", "leases are taken right after an outage", "worker/sweeper.py",
+        "WHERE me.id = $2 AND",
+        "WHERE true OR me.id = $2 AND",
+        f"{RECOVERY}::test_only_who_was_seen_without_a_gap_takes_runs_from_others",
+    ),
+    Mutant(
+        "P8", "nobody takes leases that have run out", "worker/sweeper.py",
+        "AND (lease_expires_at < now() OR",
+        "AND (false OR",
+        f"{DEAD}::test_a_killed_workers_runs_are_finished_by_another_within_a_lease",
+    ),
+    Mutant(
+        "P8", "no crash limit", "worker/sweeper.py",
+        "WHEN crashes + 1 >= $1 THEN 'crashes_exhausted'",
+        "WHEN $1::int < 0 THEN 'crashes_exhausted'",
+        f"{SPINE}::test_a_run_that_kills_every_worker_is_finished_as_crashes_exhausted",
+    ),
+    Mutant(
+        "P8", "suspects are claimed in company", "worker/claim.py",
+        "                  AND r.crashes < {SUSPECT_AT}\n",
+        "",
+        "tests/chaos/test_poison.py::test_one_poison_run_among_two_thousand_harms_nobody",
+    ),
+    Mutant(
+        "P8", "no bug limit", "worker/runner.py",
+        "final = held.bugs + 1 >= self._bug_limit",
+        "final = False",
+        f"{SPINE}"
+        "::test_a_bug_is_recorded_at_once_with_its_traceback_and_ends_the_run_the_third_time",
+    ),
+    Mutant(
+        "P8", "a shutdown leaves its runs without a departure", "worker/runner.py",
+        "return self._snooze(held, Snooze(timedelta(0), WaitingFor.WORKER, _SHUT_DOWN))",
+        "raise LostLease from None",
+        f"{DEAD}::test_a_worker_told_to_go_finishes_what_it_can_and_burns_nothing",
+    ),
+    Mutant(
+        "P8", "a worker does not hear that its run was cancelled", "worker/heartbeat.py",
+        "elif each.id in unwanted:",
+        "elif False:",
+        f"{CANCEL}::test_a_running_run_is_cancelled_with_its_workers_next_heartbeat",
+    ),
+    Mutant(
+        "P8", "a cancelled run that left its worker is done again", "worker/sweeper.py",
+        "cancelled = await end_the_left()",
+        "cancelled = 0",
+        f"{CANCEL}::test_a_run_that_left_to_sleep_while_it_was_cancelled_is_ended",
+    ),
+    Mutant(
+        "-", "outcomes are ordinary exceptions", "worker/outcome.py",
+        "class Outcome(BaseException):",
+        "class Outcome(Exception):",
+        f"{FLOW}::test_no_pipeline_can_swallow_an_outcome",
+    ),
+    Mutant(
+        "-", "any tool may be called", "worker/gateway.py",
+        "if allowed.get(tool.name) is not tool:",
+        "if False:",
+        f"{FLOW}::test_the_gateway_refuses_what_no_run_may_do",
+    ),
+    Mutant(
+        "-", "a destructive tool is executed", "worker/gateway.py",
+        "if tool.effect is Effect.DESTRUCTIVE:",
+        "if False:",
+        f"{FLOW}::test_the_gateway_refuses_what_no_run_may_do",
+    ),
+    Mutant(
+        "-", "a verdict may be given twice", "models/review.py",
+        "WHERE id = $1 AND verdict IS NULL AND (decide_by",
+        "WHERE id = $1 AND (decide_by",
+        f"{FLOW}::test_a_rejected_run_ends_and_a_review_is_never_decided_twice",
+    ),
+)  # fmt: skip

@@ -1,0 +1,49 @@
+"""The ticket tools: one desk behind them, Roundup where its URL is set, else the local one."""
+
+from typing import Protocol
+
+from config.settings import DAY_S, settings
+from tools.tickets.desk import LocalDesk
+from tools.tickets.form import NewTicket, Ticket, TicketFound, TicketQuery, TicketRef
+from tools.tickets.roundup import Roundup
+from tools.tool import Call, Effect, Sighting, tool
+
+KEPT_FOR_S = 10 * 365 * DAY_S
+"""A desk knows a reference as long as it has the ticket, whatever key asks for it."""
+
+
+class Desk(Protocol):
+    """What a ticket system must offer to be a target of ours."""
+
+    async def create(self, args: NewTicket, call: Call) -> TicketRef: ...
+
+    async def lookup(self, args: NewTicket, call: Call) -> Sighting[TicketRef]: ...
+
+    async def read(self, external_ref: str, call: Call) -> Ticket | None: ...
+
+
+def _desk() -> Desk:
+    desk = settings().desk
+    return LocalDesk() if desk.url is None else Roundup(desk)
+
+
+async def _lookup(args: NewTicket, call: Call) -> Sighting[TicketRef]:
+    return await _desk().lookup(args, call)
+
+
+@tool(
+    "ticket.create",
+    effect=Effect.WRITE,
+    timeout_s=15,
+    key_kept_for_s=KEPT_FOR_S,
+    lookup=_lookup,
+)
+async def create(args: NewTicket, call: Call) -> TicketRef:
+    """Open a ticket; a second write for its `external_ref` gets the first one back."""
+    return await _desk().create(args, call)
+
+
+@tool("ticket.read", effect=Effect.READ, timeout_s=15)
+async def read(args: TicketQuery, call: Call) -> TicketFound:
+    """Find a ticket by its `external_ref`."""
+    return TicketFound(ticket=await _desk().read(args.external_ref, call))

@@ -1,0 +1,215 @@
+"""A checkpoint: a step's intent and outcome, written under the run's fence, many at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from models.database import hot
+from models.ledger import EntryState, StepKind
+from worker.outcome import LostLease, Overtaken
+
+NOTHING = Decimal(0)
+
+
+@dataclass(slots=True)  # frozen would cost more than all the rest of making one
+class Entry:
+    """One step's row, on its way into the ledger."""
+
+    run_id: UUID
+    attempt: int
+    step: str
+    number: int
+    kind: StepKind
+    args_hash: bytes
+    token: UUID
+    state: EntryState
+    tool: str | None = None
+    effect: str | None = None
+    args: bytes | None = None
+    usd: Decimal = NOTHING
+    """Reserved by an intent, spent by an outcome."""
+    release_usd: Decimal = NOTHING
+    """An outcome: what its intent had reserved."""
+    tokens: int = 0
+    result: bytes | None = None
+    error: bytes | None = None
+    tries: int = 1
+    fresh: bool = True
+    """The step is new: it counts against the budget of steps and calls."""
+    send_within_s: float = 0.0
+    quiet_within_s: float = 0.0
+    """An intent: how long its request may start to leave, and how long it may be under way."""
+
+
+FENCE = """
+    fence AS (
+        SELECT run.id FROM run
+         WHERE (run.id, run.attempt) IN (SELECT m.run_id, m.attempt FROM m)
+           AND run.status = 'running'
+         ORDER BY run.id FOR NO KEY UPDATE)
+"""
+"""Locks the runs, in one order for every batch, and keeps only those whose latest attempt is
+ours. A plain SELECT would be no fence: a new claim could commit while our insert is open."""
+
+_RECORD = f"""
+    WITH m AS (
+        SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::int[], $5::text[], $6::text[],
+                             $7::text[], $8::json[], $9::bytea[], $10::uuid[], $11::text[],
+                             $12::numeric[], $13::int[], $14::json[], $15::json[], $16::int[])
+            AS m(run_id, attempt, step, number, kind, tool, effect, args, args_hash, token, state,
+                 usd, tokens, result, error, tries)),
+    {FENCE},
+    entry AS (
+        INSERT INTO ledger_entry AS e (run_id, attempt, step, number, kind, tool, effect, args,
+               args_hash, token, state, spent_usd, tokens, result, error, tries, settled_at)
+        SELECT run_id, attempt, step, number, kind, tool, effect, args,
+               args_hash, token, state, usd, tokens, result, error, tries, now()
+          FROM m JOIN fence ON fence.id = m.run_id
+         ORDER BY run_id, step
+        ON CONFLICT (run_id, step) DO UPDATE
+           SET state = EXCLUDED.state, attempt = EXCLUDED.attempt, token = EXCLUDED.token,
+               spent_usd = EXCLUDED.spent_usd, tokens = EXCLUDED.tokens,
+               result = EXCLUDED.result, error = EXCLUDED.error,
+               tries = e.tries + EXCLUDED.tries, settled_at = now()
+         WHERE e.state = 'released' AND e.token <> EXCLUDED.token
+     RETURNING e.run_id, e.step, e.kind, e.spent_usd, e.tokens, (xmax = 0) AS fresh),
+    used AS (
+        SELECT run_id, count(*) FILTER (WHERE fresh) AS steps, sum(tokens) AS tokens,
+               count(*) FILTER (WHERE fresh AND kind = 'call') AS calls, sum(spent_usd) AS usd
+          FROM entry GROUP BY run_id),
+    counted AS (
+        UPDATE run SET steps = run.steps + used.steps, calls = run.calls + used.calls,
+                       tokens = run.tokens + used.tokens, spent_usd = run.spent_usd + used.usd
+          FROM used WHERE run.id = used.run_id)
+    SELECT run_id, step FROM entry
+"""  # noqa: S608  # composed of constants
+
+_SETTLE = f"""
+    WITH m AS (
+        SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::text[],
+                             $6::numeric[], $7::numeric[], $8::int[], $9::json[], $10::json[])
+            AS m(run_id, attempt, step, token, state, usd, release_usd, tokens, result, error)),
+    {FENCE},
+    entry AS (
+        UPDATE ledger_entry e
+           SET state = m.state, spent_usd = e.spent_usd + m.usd, reserved_usd = 0,
+               tokens = e.tokens + m.tokens, result = m.result, error = m.error,
+               settled_at = now()
+          FROM m JOIN fence ON fence.id = m.run_id
+         WHERE (e.run_id, e.step) = (m.run_id, m.step)
+           AND e.token = m.token AND e.state = 'reserved'
+     RETURNING e.run_id, e.step, m.usd, m.release_usd, m.tokens),
+    used AS (
+        SELECT run_id, sum(usd) AS usd, sum(release_usd) AS release_usd, sum(tokens) AS tokens
+          FROM entry GROUP BY run_id),
+    counted AS (
+        UPDATE run SET spent_usd = run.spent_usd + used.usd, tokens = run.tokens + used.tokens,
+                       reserved_usd = run.reserved_usd - used.release_usd
+          FROM used
+         WHERE run.id = used.run_id
+           AND (used.usd <> 0 OR used.release_usd <> 0 OR used.tokens <> 0))
+    SELECT run_id, step FROM entry
+"""  # noqa: S608  # composed of constants
+"""A late outcome of an earlier try carries an earlier token and changes nothing."""
+
+_OURS = """
+    SELECT run.id, m.step, e.token = m.token AND e.state = m.state AS written,
+           run.status = 'running' AND run.attempt = m.attempt AS held,
+           coalesce(e.state IN ('settled', 'rejected', 'undone'), false) AS final
+      FROM unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::text[])
+           AS m(run_id, attempt, step, token, state)
+      JOIN run ON run.id = m.run_id
+      LEFT JOIN ledger_entry e ON (e.run_id, e.step) = (m.run_id, m.step)
+"""
+
+
+async def record(entries: Sequence[Entry]) -> list[BaseException | None]:
+    """Write steps that needed no intent (reads, decisions) as done, in one statement."""
+    rows = await hot().fetch(
+        _RECORD,
+        *identity(entries),
+        [each.token for each in entries],
+        [each.state for each in entries],
+        [each.usd for each in entries],
+        [each.tokens for each in entries],
+        [each.result for each in entries],
+        [each.error for each in entries],
+        [each.tries for each in entries],
+    )
+    return await accounted(entries, rows)
+
+
+async def settle(entries: Sequence[Entry]) -> list[BaseException | None]:
+    """Write the outcome of reserved steps, and what they cost, in one transaction."""
+    rows = await hot().fetch(
+        _SETTLE,
+        [each.run_id for each in entries],
+        [each.attempt for each in entries],
+        [each.step for each in entries],
+        [each.token for each in entries],
+        [each.state for each in entries],
+        [each.usd for each in entries],
+        [each.release_usd for each in entries],
+        [each.tokens for each in entries],
+        [each.result for each in entries],
+        [each.error for each in entries],
+    )
+    return await accounted(entries, rows)
+
+
+async def accounted(
+    entries: Sequence[Entry],
+    rows: Sequence[Any],
+    *,
+    refusal: type[BaseException] | None = None,
+) -> list[BaseException | None]:
+    """Say for each entry whether it stands in the ledger.
+
+    One that this flush did not write is ours all the same when its token is there already, for
+    then an earlier flush wrote it whose commit was never acknowledged. Overtaken, when somebody
+    else's outcome stands there. `refusal` is the answer for a run that is still held but whose
+    entry was not taken.
+    """
+    if len(rows) == len(entries):
+        return [None] * len(entries)
+    written = {tuple(row) for row in rows}
+    missing = [each for each in entries if (each.run_id, each.step) not in written]
+    found = await hot().fetch(
+        _OURS,
+        [each.run_id for each in missing],
+        [each.attempt for each in missing],
+        [each.step for each in missing],
+        [each.token for each in missing],
+        [each.state for each in missing],
+    )
+    there = {(row["id"], row["step"]) for row in found if row["written"]}
+    held = {row["id"] for row in found if row["held"]}
+    final = {(row["id"], row["step"]) for row in found if row["final"] and row["held"]}
+    answers: list[BaseException | None] = []
+    for each in entries:
+        place = (each.run_id, each.step)
+        if place in written or place in there:
+            answers.append(None)
+        elif place in final:
+            answers.append(Overtaken())
+        elif each.run_id in held and refusal is not None:
+            answers.append(refusal())
+        else:
+            answers.append(LostLease())
+    return answers
+
+
+def identity(entries: Sequence[Entry]) -> list[list[object]]:
+    return [
+        [each.run_id for each in entries],
+        [each.attempt for each in entries],
+        [each.step for each in entries],
+        [each.number for each in entries],
+        [each.kind for each in entries],
+        [each.tool for each in entries],
+        [each.effect for each in entries],
+        [each.args for each in entries],
+        [each.args_hash for each in entries],
+    ]

@@ -1,0 +1,57 @@
+"""Commands that run pipelines."""
+
+import os
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from config import telemetry
+from config.settings import settings
+from config.surroundings import servers
+from worker.app import WorkerProcess
+from worker.pipeline import Catalogue, catalogue
+
+
+def worker(
+    room: Annotated[
+        int | None, typer.Option(help="Runs carried at a time; default worker.room.", min=1)
+    ] = None,
+    alone: Annotated[  # noqa: FBT002  # typer's flags
+        bool,
+        typer.Option("--alone", help="Only runs whose workers have died, one at a time; then end."),
+    ] = False,
+    tethered: Annotated[bool, typer.Option("--tethered", hidden=True)] = False,  # noqa: FBT002  # typer's flags
+) -> None:
+    """Run pipelines in this process until SIGTERM or Ctrl-C; it then drains and leaves."""
+    if tethered:
+        threading.Thread(target=_leave_with_our_parent, name="tether", daemon=True).start()
+    own = settings()
+    if room is not None:
+        own = own.model_copy(update={"worker": own.worker.model_copy(update={"room": room})})
+    telemetry.configure(own, part="worker")
+    found = servers(own)
+    process = WorkerProcess(
+        own,
+        _catalogue(own.worker.catalogues),
+        database_url=found.database_url,
+        broker_url=found.broker_url,
+        alone=alone,
+    )
+    raise typer.Exit(process.run())
+
+
+def _leave_with_our_parent() -> None:
+    """Drain when standard input ends: whoever started us holds its other end, and is gone."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _catalogue(modules: tuple[str, ...]) -> Catalogue:
+    try:
+        return catalogue(modules)
+    except (ImportError, AttributeError, ValueError) as error:
+        typer.echo(f"sluice: worker.catalogues names what cannot be used: {error}", err=True)
+        raise typer.Exit(2) from None

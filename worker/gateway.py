@@ -1,0 +1,92 @@
+"""The one door between a run and the world. Every call passes these gates, in this order:
+
+1  settled    a settled step returns its record, and asks nothing
+2  contract   arguments are parsed; unknown fields are refused
+3  allowlist  only the tools that the pipeline declares; nothing destructive
+4  budget     what the call may use at most must fit what is left
+5  admit      one transaction: fence, gate, reservation, intent (a free read skips it)
+6  send       with the step's key and a deadline
+7  contract   the result is parsed, and comes back from the bytes that are recorded
+8  settle     one transaction: fence, outcome, cost
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from models.run import StopReason
+from tools.tool import Effect, Tool, faults
+from worker.held import Held
+from worker.journal import Journal
+from worker.order import Order
+from worker.outcome import LostLease, Overtaken, Stop
+from worker.trip import Trip
+
+A = TypeVar("A", bound=BaseModel)
+R = TypeVar("R", bound=BaseModel)
+
+
+class Gateway:
+    """Carries out a pipeline's calls for one worker process."""
+
+    def __init__(self, journal: Journal, *, send_before_s: float) -> None:
+        self._journal = journal
+        self._send_before_s = send_before_s
+
+    async def call(
+        self,
+        held: Held,
+        tool: Tool[A, R],
+        given: Mapping[str, Any],
+        *,
+        step: str,
+        number: int,
+        allowed: Mapping[str, Tool[Any, Any]],
+    ) -> R:
+        """Do a step once, whatever happens to the worker; return its result, now or from before.
+
+        Raises:
+            ToolFailed: The tool's final failure, as recorded.
+            Stop: A budget or the allowlist does not let the call through.
+            Snooze: Rate limit or outage: later, not never.
+            Ask: An earlier try may have happened, and only a person can find out.
+            GateShut: The fleet's switch forbids writes now.
+            LostLease: Another worker has the run now.
+        """
+        args = _parse(tool, given)
+        passed = args.__pydantic_serializer__.to_json(args, exclude_unset=True)
+        digest = hashlib.sha256(tool.name.encode() + b"\0" + passed).digest()
+        record = held.record.get(step)
+        if record is not None and (result := record.replay(digest)) is not None:
+            return tool.gives.model_validate_json(result)
+        if allowed.get(tool.name) is not tool:
+            raise Stop(StopReason.TOOL_DENIED, f"{held.pipeline} does not declare {tool.name}")
+        if tool.effect is Effect.DESTRUCTIVE:
+            raise Stop(
+                StopReason.TOOL_DENIED, f"{tool.name} is destructive: no run executes it by itself"
+            )
+        held.begin(fresh=record is None, calls=1)
+        order = Order(step, number, tool, args, passed, digest, record)
+        try:
+            value: R = await Trip(self._journal, held, order, send_s=self._send_before_s).make()
+        except Overtaken:
+            return tool.gives.model_validate_json(await self._overtaken(held, order))
+        return value
+
+    async def _overtaken(self, held: Held, order: Order) -> bytes:
+        """What a worker that had lost the run told of this step while we were at it."""
+        for each in await self._journal.load(held.id):
+            if each.step == order.step and (result := each.replay(order.digest)) is not None:
+                return result
+        raise LostLease
+
+
+def _parse(tool: Tool[A, R], given: Mapping[str, Any]) -> A:
+    try:
+        return tool.takes.model_validate(dict(given))
+    except ValidationError as error:
+        raise Stop(
+            StopReason.TOOL_DENIED, f"{tool.name} does not take these arguments: {faults(error)}"
+        ) from error

@@ -1,0 +1,88 @@
+"""A held run: what this worker knows of a run while it has the lease."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from uuid import UUID
+
+from models.budget import Budget, Usage
+from worker.outcome import Stop
+from worker.record import Record
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A run that this worker holds, and what it knows of it. Gone with the attempt."""
+
+    id: UUID
+    attempt: int
+    tenant: str
+    pipeline: str
+    version: int
+    subject: str | None
+    input: bytes
+    budget: Budget
+    usage: Usage
+    bugs: int
+    started: float
+    """On the monotonic clock, before the claim was sent."""
+    active_before_s: float
+    record: dict[str, Record] = field(default_factory=dict)
+    """The ledger as earlier attempts left it, by step."""
+    names: set[str] = field(default_factory=set)
+    partial: bytes | None = None
+    leaving: bool = False
+    """The worker shuts down: leave at the next step."""
+    lost: bool = False
+    """It left this worker without a departure; what is still ours in the table is adopted."""
+    undoing: bool = False
+    """It takes writes back: whatever is left of its budget, that is brought to its end."""
+    limit: asyncio.Timeout | None = None
+    """Its budget of time."""
+    cancelled: bool = False
+    """Somebody wants it to end."""
+    departing: bool = False
+    """Its outcome is known and on its way into the row; nothing is left to interrupt."""
+
+    def active_s(self) -> float:
+        return self.active_before_s + time.monotonic() - self.started
+
+    def begin(self, *, fresh: bool, calls: int = 0) -> None:
+        """Count a step that is about to start, or stop the run at the ceiling it would break."""
+        self.usage.seconds = self.active_s()
+        if fresh:
+            self.usage.steps += 1
+            self.usage.calls += calls
+        self._within_budget()
+
+    @contextmanager
+    def without_ceilings(self) -> Iterator[None]:
+        """While writes are taken back, neither money nor time of the run's own budget ends it."""
+        until = self.limit.when() if self.limit else None
+        self.undoing = True
+        if self.limit is not None:
+            self.limit.reschedule(None)
+        try:
+            yield
+        finally:
+            self.undoing = False
+            if self.limit is not None:
+                self.limit.reschedule(until)
+
+    def reserve(self, usd: Decimal) -> None:
+        """Count the most that a call may cost; a negative amount gives it back."""
+        self.usage.usd += usd
+        if usd > 0:
+            self._within_budget()
+
+    def _within_budget(self) -> None:
+        if self.undoing:
+            return
+        broken = self.budget.exceeded_by(self.usage)
+        if broken is not None:
+            raise Stop(
+                broken, f"the next step would break its budget of {self.budget.told(broken)}"
+            )

@@ -1,0 +1,123 @@
+"""Parking: a run leaves its worker until a person has answered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import orjson
+
+from models.database import hot
+from models.identity import uuid7
+from models.ledger import EntryState
+from models.review import ReviewKind
+from worker.outcome import LostLease, Question
+
+
+@dataclass(frozen=True, slots=True)
+class Parking:
+    """A run and everything it asks at once."""
+
+    run_id: UUID
+    attempt: int
+    tenant: str
+    active_s: float
+    questions: Sequence[Question]
+    token: UUID
+
+
+_PARK = """
+    WITH m AS (
+        SELECT * FROM unnest($1::uuid[], $2::int[], $3::float[], $4::text[], $5::int[])
+            AS m(run_id, attempt, active_s, detail, asked)),
+    fence AS (
+        SELECT run.id FROM run JOIN m ON (run.id, run.attempt) = (m.run_id, m.attempt)
+         WHERE run.status = 'running' ORDER BY run.id FOR NO KEY UPDATE OF run)
+    UPDATE run
+       SET status = 'waiting', waiting_for = 'review', dispatch_at = NULL, worker = NULL,
+           lease_expires_at = NULL, active_s = m.active_s, detail = m.detail,
+           steps = run.steps + m.asked
+      FROM m JOIN fence ON fence.id = m.run_id
+     WHERE run.id = m.run_id
+ RETURNING run.id
+"""
+
+_ASK = """
+    WITH q AS (
+        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[],
+                             $6::text[], $7::json[], $8::json[], $9::float[])
+            AS q(id, run_id, step, tenant, kind, question, proposal, answer_schema, decide_s))
+    INSERT INTO review AS r (id, run_id, step, tenant, kind, question, proposal, answer_schema,
+           decide_by)
+    SELECT id, run_id, step, tenant, kind, question, proposal, answer_schema,
+           now() + make_interval(secs => decide_s)
+      FROM q
+     WHERE kind <> 'in_doubt'
+        OR NOT EXISTS (SELECT FROM ledger_entry e
+                        WHERE (e.run_id, e.step) = (q.run_id, q.step)
+                          AND e.state NOT IN ('reserved', 'in_doubt'))
+    ON CONFLICT (run_id, step) DO UPDATE
+       SET verdict = NULL, answer = NULL, decided_at = NULL, who = NULL, note = NULL,
+           question = EXCLUDED.question, decide_by = EXCLUDED.decide_by
+     WHERE r.kind = 'in_doubt' AND r.verdict IS NOT NULL
+"""
+"""A write can be in doubt a second time; every other question is asked once. A doubt that a late
+answer has ended meanwhile is no question any more."""
+
+_RESERVE = """
+    INSERT INTO ledger_entry AS e
+           (run_id, attempt, step, number, kind, args_hash, token, state)
+    SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::int[], $5::text[],
+                         $6::bytea[], $7::uuid[], $8::text[])
+    ON CONFLICT (run_id, step) DO UPDATE SET state = EXCLUDED.state
+     WHERE e.state = 'reserved' AND EXCLUDED.state = 'in_doubt'
+"""
+
+
+_NOTHING_TO_ASK = """
+    UPDATE run SET status = 'queued', waiting_for = NULL, dispatch_at = now(), detail = NULL
+     WHERE id = ANY($1::uuid[]) AND status = 'waiting' AND waiting_for = 'review'
+       AND NOT EXISTS (SELECT FROM review WHERE review.run_id = run.id AND verdict IS NULL)
+"""
+
+
+async def park(parkings: Sequence[Parking]) -> list[BaseException | None]:
+    """Park runs with their questions, each run with all of them or none, in one transaction."""
+    async with hot().acquire() as connection, connection.transaction():
+        rows = await connection.fetch(
+            _PARK,
+            [each.run_id for each in parkings],
+            [each.attempt for each in parkings],
+            [each.active_s for each in parkings],
+            ["; ".join(q.text for q in each.questions)[:500] for each in parkings],
+            [sum(q.fresh for q in each.questions) for each in parkings],
+        )
+        parked = {row[0] for row in rows}
+        asked = [(each, q) for each in parkings if each.run_id in parked for q in each.questions]
+        await connection.execute(
+            _ASK,
+            [uuid7() for _ in asked],
+            [each.run_id for each, _ in asked],
+            [q.step for _, q in asked],
+            [each.tenant for each, _ in asked],
+            [q.kind for _, q in asked],
+            [q.text for _, q in asked],
+            [q.proposal for _, q in asked],
+            [orjson.dumps(q.answer_schema) for _, q in asked],
+            [q.decide_within.total_seconds() for _, q in asked],
+        )
+        await connection.execute(
+            _RESERVE,
+            [each.run_id for each, _ in asked],
+            [each.attempt for each, _ in asked],
+            [q.step for _, q in asked],
+            [q.number for _, q in asked],
+            ["call" if q.kind is ReviewKind.IN_DOUBT else "ask" for _, q in asked],
+            [q.args_hash for _, q in asked],
+            [each.token for each, _ in asked],
+            [
+                EntryState.IN_DOUBT if q.kind is ReviewKind.IN_DOUBT else EntryState.RESERVED
+                for _, q in asked
+            ],
+        )
+        await connection.execute(_NOTHING_TO_ASK, list(parked))
+    return [None if each.run_id in parked else LostLease() for each in parkings]

@@ -1,0 +1,70 @@
+"""A record: what earlier attempts of a run wrote into its ledger, to be replayed."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+import orjson
+
+from models.database import hot
+from models.ledger import EntryState
+from models.run import StopReason
+from worker.outcome import Stop, ToolFailed
+
+
+class Record(NamedTuple):
+    """A ledger entry as an earlier attempt left it."""
+
+    step: str
+    number: int
+    state: EntryState
+    args_hash: bytes
+    tries: int
+    token: UUID
+    reserved_usd: Decimal
+    result: bytes | None
+    error: bytes | None
+    tool: str | None
+    effect: str | None
+    args: bytes | None
+    age_s: float
+    """Since the first intent, by the database's clock."""
+    clear_s: float
+    """Until the last try can no longer be under way; negative when that is past."""
+
+    def replay(self, digest: bytes) -> bytes | None:
+        """The recorded result, or None while there is none; its recorded failure is raised again.
+
+        A resumed run must ask what it asked before: another question means another pipeline.
+        """
+        if self.args_hash != digest:
+            raise Stop(
+                StopReason.REPLAY_MISMATCH,
+                f"step {self.step!r} was given other arguments by an earlier attempt: the pipeline"
+                " is not deterministic, or was changed without a new version",
+            )
+        if self.state is EntryState.REJECTED:
+            told = orjson.loads(self.error or b"{}")
+            reason = StopReason(told.get("reason", StopReason.TOOL_FAILED))
+            raise ToolFailed(told.get("message", ""), reason)
+        done = self.state in {EntryState.SETTLED, EntryState.UNDONE}
+        return (self.result or b"null") if done else None
+
+
+_LOAD = """
+    SELECT run_id, step, number, state, args_hash, tries, token, reserved_usd, result, error,
+           tool, effect, args,
+           extract(epoch FROM now() - created_at)::float AS age_s,
+           coalesce(extract(epoch FROM quiet_at - now()), 0)::float AS clear_s
+      FROM ledger_entry WHERE run_id = ANY($1::uuid[]) ORDER BY run_id, number
+"""
+
+
+async def load(run_ids: Sequence[UUID]) -> list[list[Record]]:
+    """What earlier attempts wrote, run by run, in the order they came to it."""
+    records: defaultdict[UUID, list[Record]] = defaultdict(list)
+    for row in await hot().fetch(_LOAD, list(run_ids)):
+        records[row[0]].append(Record(row[1], row[2], EntryState(row[3]), *row[4:]))
+    return [records[run_id] for run_id in run_ids]

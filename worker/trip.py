@@ -1,0 +1,247 @@
+"""A trip: one call's way from its intent to its outcome."""
+
+import asyncio
+import contextlib
+import time
+from datetime import timedelta
+from typing import Any, NoReturn, TypeVar
+from uuid import uuid4
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from models.ledger import EntryState, StepKind
+from models.run import StopReason, WaitingFor
+from tools.tool import (
+    Ambiguous,
+    Call,
+    Rejected,
+    Tool,
+    ToolError,
+    Unavailable,
+    faults,
+)
+from worker import retry
+from worker.checkpoint import NOTHING, Entry
+from worker.doubt import UNANSWERED, Doubt, quiet_s
+from worker.held import Held
+from worker.journal import Journal
+from worker.order import Order
+from worker.outcome import LostLease, Snooze, ToolFailed
+
+A = TypeVar("A", bound=BaseModel)
+R = TypeVar("R", bound=BaseModel)
+
+
+async def invoke(tool: Tool[A, R], args: A, call: Call) -> R:
+    """Use a tool. The one seam: behind it, tests may put a world of their own."""
+    return await tool.run(args, call)
+
+
+class Trip:
+    """One call's way from the intent to the outcome."""
+
+    def __init__(self, journal: Journal, held: Held, order: Order, *, send_s: float) -> None:
+        record = order.record
+        self._journal = journal
+        self._held = held
+        self._order = order
+        self._tool = order.tool
+        self._send_s = send_s
+        """For how long after its intent a try may start to leave."""
+        self._quiet_s = quiet_s(order.tool, send_s)
+        self._admitted = self._tool.writes or self._tool.cost_usd > 0
+        """Whether the call leaves an intent before it leaves us."""
+        self._token = record.token if record else uuid4()
+        self._tries = 0
+        self._before = record.tries if record else 0
+        self._doubt = Doubt(order)
+        self._released = record is not None and record.state is EntryState.RELEASED
+        self._called_off = False
+        unanswered = record is not None and record.state in UNANSWERED
+        self._reserved = record.reserved_usd if record and unanswered else NOTHING
+
+    async def make(self) -> Any:
+        """Come back with the result; see `Gateway.call` for the other ways back.
+
+        A write that has begun is brought to its end, whatever becomes of the run: only then is
+        the cancellation passed on.
+        """
+        if not self._tool.writes:
+            return await self._try_until_over()
+        writing = asyncio.ensure_future(self._try_until_over())
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            self._called_off = True
+            while not writing.done():
+                with contextlib.suppress(asyncio.CancelledError):  # one is enough
+                    await asyncio.wait([writing])
+            if not writing.cancelled():
+                writing.exception()  # what it came to is in the ledger
+            raise
+
+    async def _try_until_over(self) -> Any:
+        while True:
+            if (found := await self._found()) is not None:
+                return await self._succeed(found)
+            stamp = time.monotonic()
+            if self._admitted:
+                await self._admit()
+            self._tries += 1
+            try:
+                result = await self._send(self._call(since=stamp))
+            except Rejected as error:
+                if self._doubt.open:  # what this one was refused, the earlier may have done
+                    raise self._doubt.ask() from error
+                await self._fail(error)
+            except Ambiguous as error:
+                self._doubt.arise(stamp + self._quiet_s)
+                await self._wait(error, None)
+            except Unavailable as error:
+                # While an earlier try is in doubt, this one's refusal says nothing about it.
+                if self._admitted and not self._doubt.open:
+                    await self._release(error)
+                await self._wait(error, error.retry_after_s)
+            else:
+                return await self._succeed(result)
+
+    async def _found(self) -> Any | None:
+        """What an earlier try left behind, if there was one and it can be known."""
+        if self._called_off:
+            raise asyncio.CancelledError
+        return await self._doubt.resolve(self._call()) if self._doubt.open else None
+
+    def _call(self, *, since: float | None = None) -> Call:
+        now = time.monotonic() if since is None else since
+        return Call(
+            run_id=self._held.id,
+            tenant=self._held.tenant,
+            step=self._order.step,
+            key=f"{self._held.id}:{self._order.step}",
+            deadline=now + self._tool.timeout_s + (self._send_s if self._admitted else 0),
+            send_before=now + self._send_s if self._admitted else float("inf"),
+        )
+
+    async def _admit(self) -> None:
+        self._token = uuid4()
+        reserve = self._tool.cost_usd if self._reserved == NOTHING else NOTHING
+        self._held.reserve(reserve)
+        await self._journal.intend(
+            self._entry(
+                EntryState.RESERVED,
+                usd=reserve,
+                send_within_s=self._send_s,
+                quiet_within_s=self._quiet_s,
+                fresh=self._order.record is None and self._tries == 0,
+            )
+        )
+        self._reserved += reserve
+        self._released = False
+
+    async def _send(self, call: Call) -> Any:
+        if self._called_off:
+            raise Unavailable("the run was called off before its write left")
+        if time.monotonic() > call.send_before:
+            raise Unavailable("the intent took too long to commit; nothing was sent")
+        return await _in_time(self._tool, self._order.args, call)
+
+    async def _succeed(self, result: Any) -> Any:
+        try:
+            written = result.__pydantic_serializer__.to_json(result, warnings="error")
+            value = self._tool.gives.model_validate_json(written)
+        except (ValidationError, ValueError, AttributeError) as error:
+            # It happened, whatever it says: the outcome is final and never sent again.
+            await self._fail(
+                Rejected(
+                    f"{self._tool.name} answered outside its contract: {faults(error)}",
+                    reason=StopReason.TOOL_OUTPUT_INVALID,
+                )
+            )
+        await self._write(EntryState.SETTLED, result=written, usd=self._tool.cost_usd)
+        return value
+
+    async def _fail(self, error: ToolError) -> NoReturn:
+        """Record a final failure; it is the step's outcome for every replay."""
+        told = orjson.dumps({"reason": error.reason, "message": str(error)})
+        # What was released was surely not sent, and costs nothing.
+        usd = NOTHING if self._released else self._tool.cost_usd
+        await self._write(EntryState.REJECTED, error=told, usd=usd)
+        raise ToolFailed(str(error), error.reason) from error
+
+    async def _release(self, error: ToolError) -> None:
+        """Nothing happened: the money goes back, and the next try is a new intent."""
+        told = orjson.dumps({"reason": error.reason, "message": str(error)})
+        await self._write(EntryState.RELEASED, error=told)
+        self._held.reserve(-self._reserved)
+        self._reserved = NOTHING
+        self._released = True
+
+    async def _wait(self, error: ToolError, retry_after_s: float | None) -> None:
+        """Pause before the next try, or leave for longer, or give up."""
+        pause = retry.pause(self._before + self._tries, retry_after_s)
+        too_long = self._doubt.age_s() + pause.seconds > retry.AT_MOST_S
+        if too_long and not self._doubt.open:
+            await self._fail(error)
+        if self._called_off:
+            raise asyncio.CancelledError
+        if self._tries <= self._tool.retries and pause.seconds <= retry.IN_PLACE_S:
+            await asyncio.sleep(pause.seconds)
+            return
+        if too_long:  # in doubt to the end: a person decides
+            raise self._doubt.ask()
+        if not self._admitted:
+            await self._write(EntryState.RELEASED, error=orjson.dumps({"message": str(error)}))
+        waiting = WaitingFor.RATE if error.reason is StopReason.TOOL_RATE_LIMIT else WaitingFor.TOOL
+        raise Snooze(timedelta(seconds=pause.snooze_s), waiting, str(error))
+
+    async def _write(
+        self,
+        state: EntryState,
+        *,
+        result: bytes | None = None,
+        error: bytes | None = None,
+        usd: Any = NOTHING,
+    ) -> None:
+        reserved = self._admitted and not self._released
+        if not reserved:
+            self._token = uuid4()  # there is no intent to settle: this is a row of its own
+        entry = self._entry(state, result=result, error=error, usd=usd)
+        if not reserved:
+            await self._journal.record(entry)
+            return
+        try:
+            await self._journal.settle(entry)
+        except LostLease:
+            if self._tool.writes:
+                await self._journal.testify(entry)
+            raise
+
+    def _entry(self, state: EntryState, **more: Any) -> Entry:
+        return Entry(
+            run_id=self._held.id,
+            attempt=self._held.attempt,
+            step=self._order.step,
+            number=self._order.number,
+            kind=StepKind.CALL,
+            args_hash=self._order.digest,
+            token=self._token,
+            state=state,
+            tool=self._tool.name,
+            effect=self._tool.effect,
+            args=self._order.passed,
+            release_usd=self._reserved,
+            tries=max(self._tries, 1),
+            **more,
+        )
+
+
+async def _in_time(tool: Tool[A, R], args: A, call: Call) -> R:
+    try:
+        async with asyncio.timeout(max(0.0, call.deadline - time.monotonic())):
+            return await invoke(tool, args, call)
+    except TimeoutError as error:
+        told = f"{tool.name} did not answer within {tool.timeout_s:g} s"
+        if tool.writes:
+            raise Ambiguous(told, reason=StopReason.TOOL_TIMEOUT) from error
+        raise Unavailable(told, reason=StopReason.TOOL_TIMEOUT) from error
