@@ -128,7 +128,8 @@ async def look(course: Course, width: int) -> int:
     rows = await hot().fetch(_SETTLED, window)
     settled = {row["id"]: Outcome(row["outcome"]) for row in rows}
     course.outcomes.update(settled.values())
-    course.open[:width] = [each for each in window if each not in settled]
+    # Only what was looked at: meanwhile others were asked for and stand behind them.
+    course.open[: len(window)] = [each for each in window if each not in settled]
     return len(settled)
 
 

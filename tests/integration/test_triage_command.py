@@ -16,6 +16,7 @@ import pytest
 
 from models import schema
 from models.database import dsn
+from producer.triage import Course, look
 from tests.conftest import until
 from tests.triage_lab import Lab, tickets
 
@@ -65,6 +66,17 @@ async def test_observed_today_and_acted_on_tomorrow_each_ticket_is_written_once(
     assert len(written) == 18
     assert {writes for _, writes in written} == {1}
     assert {line["action"] for line in lab.lines("tomorrow-act")} == {"opened", ""}
+
+
+async def test_a_run_that_is_asked_for_during_a_look_is_not_lost_sight_of(database):
+    course = Course(total=1)
+    looking = asyncio.create_task(look(course, width=2_000))
+    await asyncio.sleep(0)
+
+    course.open.append(asked := uuid4())
+    await looking
+
+    assert course.open == [asked]
 
 
 async def test_two_terminals_at_once_make_each_ticket_once_and_both_tell_all_of_them(lab):
