@@ -101,7 +101,7 @@ async def bell(redis_url: str, database: str) -> AsyncIterator[tuple[Bell, dict[
     [("noop", {"n": 1}, "1024", 30_000), ("wait", {"seconds": 30}, "64", 10_000)],
     ids=["quick runs", "slow runs that fill the room"],
 )
-async def test_ten_thousand_runs_of_one_tenant_delay_anothers_by_less_than_a_second(
+async def test_ten_thousand_runs_of_one_tenant_delay_anothers_by_no_more_than_a_roomful(
     submit, fleet, bell, pipeline, given, room, count
 ):
     bell, queues = bell
@@ -122,8 +122,19 @@ async def test_ten_thousand_runs_of_one_tenant_delay_anothers_by_less_than_a_sec
 
     left = await hot().fetchval("SELECT count(*) FROM run WHERE status = 'queued'")
     assert left > 0, "the crowd still stood there"
-    print(f"\n{pipeline}: {left} still queued; delays {[f'{each:.3f}' for each in delays]}")  # noqa: T201
-    assert max(delays) < 1
+    went_before = [row[0] for row in await hot().fetch(_WENT_BEFORE)]
+    print(f"\n{pipeline}: {left} still queued; {went_before} went before;"  # noqa: T201
+          f" delays {[f'{each:.3f}' for each in delays]}")  # fmt: skip
+    assert max(went_before) <= 2 * int(room), "what two workers may hold"
+    assert max(delays) < 5, "seconds: about 0.1 on an idle machine, 1.1 on a busy one"
+
+
+_WENT_BEFORE = """
+    SELECT (SELECT count(*) FROM run c WHERE c.tenant = 'crowd'
+               AND c.started_at BETWEEN p.created_at AND p.started_at)
+      FROM run p WHERE p.tenant = 'person'
+"""
+"""Of each click: how many runs of the crowd were claimed while it stood in line."""
 
 
 async def workers(count: int) -> bool:
