@@ -8,6 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from config.embedded import EmbeddedError
+from config.policy import PolicyError
 from config.settings import unknown_names
 
 CANNOT, WRONG = 1, 2
@@ -29,6 +30,9 @@ def main() -> None:
     except EmbeddedError as error:
         _say(str(error))
         sys.exit(CANNOT)
+    except PolicyError as error:
+        _say(str(error))
+        sys.exit(WRONG)
 
 
 def _app() -> typer.Typer:

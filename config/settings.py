@@ -139,6 +139,8 @@ class Settings(BaseSettings):
     """None: Sluice starts its own PostgreSQL, and its own Redis, in `data`."""
     broker_url: SecretStr | None = None
     """None beside a `database_url`: no broker, workers look ten times a second."""
+    policy: Path = Path(__file__).parent / "policy.yaml"
+    """What the fleet may do by itself."""
     data: Path = Path(".sluice")
     """The folder of the embedded servers."""
     sentry_dsn: SecretStr | None = None

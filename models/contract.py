@@ -28,6 +28,8 @@ class Contract(SQLModel, table=True):
     input_schema: Any = Field(sa_column=Column(JSON, nullable=False))
     result_schema: Any = Field(sa_column=Column(JSON, nullable=False))
     budget: Any = Field(sa_column=Column(JSON, nullable=False))
+    tools: Any = Field(sa_column=Column(JSON, nullable=False, server_default="[]"))
+    """The names of the tools it declares."""
     published_at: datetime | None = when(nullable=False, default="now()")
 
 
@@ -52,11 +54,12 @@ _OFFERS = """
 """The newest version that a living worker runs; without one, the newest ever published."""
 
 _PUBLISH = """
-    INSERT INTO contract (name, version, input_schema, result_schema, budget)
-    SELECT * FROM unnest($1::text[], $2::int[], $3::json[], $4::json[], $5::json[]) ORDER BY 1, 2
+    INSERT INTO contract (name, version, input_schema, result_schema, budget, tools)
+    SELECT * FROM unnest($1::text[], $2::int[], $3::json[], $4::json[], $5::json[], $6::json[])
+     ORDER BY 1, 2
     ON CONFLICT (name, version) DO UPDATE
        SET input_schema = EXCLUDED.input_schema, result_schema = EXCLUDED.result_schema,
-           budget = EXCLUDED.budget, published_at = now()
+           budget = EXCLUDED.budget, tools = EXCLUDED.tools, published_at = now()
 """
 
 
@@ -110,4 +113,5 @@ async def publish(contracts: Iterable[Contract]) -> None:
         [orjson.dumps(row.input_schema) for row in rows],
         [orjson.dumps(row.result_schema) for row in rows],
         [orjson.dumps(row.budget) for row in rows],
+        [orjson.dumps(row.tools) for row in rows],
     )

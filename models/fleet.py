@@ -22,6 +22,8 @@ class Worker(SQLModel, table=True):
     last_seen: datetime | None = when(nullable=False, default="now()")
     steady_since: datetime | None = when(nullable=False, default="now()")
     """Since when it has been seen without a gap: the beginning, or the end of the last outage."""
+    safe_mode: bool = False
+    """Its policy has a standing safe mode."""
 
 
 class Me(NamedTuple):
@@ -31,14 +33,15 @@ class Me(NamedTuple):
     host: str
     pid: int
     runs: bytes
+    safe_mode: bool = False
 
 
 _SEEN = """
     WITH before AS (SELECT last_seen FROM worker WHERE id = $1)
-    INSERT INTO worker AS w (id, host, pid, runs) VALUES ($1, $2, $3, $4)
+    INSERT INTO worker AS w (id, host, pid, runs, safe_mode) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (id) DO UPDATE
        SET steady_since = CASE WHEN now() - w.last_seen
-                                    BETWEEN '0 s' AND make_interval(secs => $5)
+                                    BETWEEN '0 s' AND make_interval(secs => $6)
                           THEN w.steady_since ELSE now() END,
            last_seen    = now()
  RETURNING coalesce((SELECT last_seen FROM before) > now() + interval '1 s', false)

@@ -66,4 +66,11 @@ class LedgerEntry(SQLModel, table=True):
 
     __table_args__ = (
         Index("ledger_in_doubt", "run_id", postgresql_where=text("state = 'in_doubt'")),
+        # What a shut gate asks for: see models/standstill.py.
+        Index(
+            "ledger_unanswered",
+            "run_id",
+            postgresql_where=text("state IN ('reserved', 'in_doubt')"),
+        ),
+        Index("ledger_tried_again", "send_before", postgresql_where=text("tries > 1")),
     )

@@ -19,6 +19,7 @@ class NoticeKind(StrEnum):
     STOPPED = "stopped"  # a run stopped for a reason that wakes on-call
     STRANDED = "stranded"  # runs wait for a pipeline version that no living worker has
     TIMELINE = "timeline"  # the database was replaced, and the fleet went into safe mode
+    TRIPPED = "tripped"  # the fleet went into safe mode by itself
 
 
 class Notice(SQLModel, table=True):
@@ -98,6 +99,16 @@ async def collect() -> list[tuple[str, str]]:
 async def take() -> list[Due]:
     """Notices to be sent now; whoever fails to send one finds it again later, and ever later."""
     return [Due(*row) for row in await hot().fetch(_TAKE)]
+
+
+async def tell(notice: str, kind: NoticeKind, told: str) -> None:
+    """Write one down, once for this id."""
+    await hot().execute(
+        "INSERT INTO notice (id, kind, told) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING",
+        notice,
+        kind,
+        told,
+    )
 
 
 async def sent(notice: str) -> None:

@@ -164,6 +164,10 @@ class Run(SQLModel, table=True):
     created_at: datetime | None = when(nullable=False, default="now()")
     started_at: datetime | None = when()
     finished_at: datetime | None = when()
+    gate_scope: str | None = Field(default=None, sa_type=Text)
+    """Parked at the gate: whose. Null in rows of a worker of the version before: the fleet's."""
+    gate_mode: str | None = Field(default=None, sa_type=Text)
+    """And the mode that lets it go on: open, or read_only for what a closed gate held up."""
     cancel_requested_at: datetime | None = when()
     """Whoever holds the run sees it with its next heartbeat, and lets go."""
 
@@ -178,6 +182,14 @@ class Run(SQLModel, table=True):
             postgresql_where=text("status = 'queued'"),
         ),
         Index("run_lease", "lease_expires_at", postgresql_where=text("status = 'running'")),
+        # What an opened gate lets go: see worker/sweeper.py.
+        Index(
+            "run_at_gate",
+            text("coalesce(gate_scope, 'fleet')"),
+            text("coalesce(gate_mode, 'open')"),
+            "id",
+            postgresql_where=text("status = 'waiting' AND waiting_for = 'gate'"),
+        ),
         Index("run_waiting", "waiting_for", postgresql_where=text("status = 'waiting'")),
         # Runs on one subject never overlap: started and unfinished at most once.
         Index(

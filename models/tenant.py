@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
+from models import audit
 from models.columns import when
 from models.database import hot
 
@@ -17,6 +18,10 @@ TENANT_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 LOCAL = "local"
 """The tenant of whoever sits at this machine: of the command line, and of our own socket."""
 _KEY = re.compile(r"slk_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
+_TENANT = "INSERT INTO tenant (name) VALUES ($1) ON CONFLICT DO NOTHING"
+_KEY_ROW = """
+    INSERT INTO api_key (id, tenant, proof, signing_key, operator) VALUES ($1, $2, $3, $4, $5)
+"""
 _KEY_ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -36,6 +41,8 @@ class ApiKey(SQLModel, table=True):
     signing_key: bytes = Field(sa_type=LargeBinary)
     created_at: datetime | None = when(nullable=False, default="now()")
     revoked_at: datetime | None = when()
+    operator: bool = False
+    """It may flip the gate of every scope, not only of its tenant's."""
 
 
 class Credential(NamedTuple):
@@ -45,6 +52,7 @@ class Credential(NamedTuple):
     tenant: str
     proof: bytes
     signing_key: bytes
+    operator: bool
 
 
 def proof_of(key: str) -> bytes:
@@ -62,8 +70,10 @@ def key_id(key: str) -> str | None:
     return match.group(1) if match else None
 
 
-async def create_key(tenant: str) -> str:
+async def create_key(tenant: str, *, who: str = "sluice", operator: bool = False) -> str:
     """Make a key for a tenant, and the tenant where it is new; the key is returned only here.
+
+    With `operator`, it also flips the gate of every scope.
 
     Raises:
         ValueError: The name is not one a tenant may have.
@@ -75,14 +85,13 @@ async def create_key(tenant: str) -> str:
         )
     public = secrets.token_hex(8)
     key = f"slk_{public}_{secrets.token_urlsafe(32)}"
-    await hot().execute("INSERT INTO tenant (name) VALUES ($1) ON CONFLICT DO NOTHING", tenant)
-    await hot().execute(
-        "INSERT INTO api_key (id, tenant, proof, signing_key) VALUES ($1, $2, $3, $4)",
-        public,
-        tenant,
-        proof_of(key),
-        signing_key_of(key),
-    )
+    about = {"tenant": tenant, "key": public, "operator": operator}
+    async with hot().acquire() as connection, connection.transaction():
+        await connection.execute(_TENANT, tenant)
+        await connection.execute(
+            _KEY_ROW, public, tenant, proof_of(key), signing_key_of(key), operator
+        )
+        await audit.append(connection, who=who, act=audit.Act.KEY, about=about)
     return key
 
 
@@ -91,7 +100,8 @@ async def credential(public: str) -> Credential | None:
     if not _KEY_ID.fullmatch(public):
         return None
     row = await hot().fetchrow(
-        "SELECT id, tenant, proof, signing_key FROM api_key WHERE id = $1 AND revoked_at IS NULL",
+        "SELECT id, tenant, proof, signing_key, operator FROM api_key"
+        " WHERE id = $1 AND revoked_at IS NULL",
         public,
     )
     return Credential(*row) if row else None

@@ -7,7 +7,9 @@ import structlog
 from sqlalchemy import Text
 from sqlmodel import Field, SQLModel
 
+from models import audit
 from models.columns import when
+from models.gate import FLEET, GateMode
 
 log = structlog.get_logger()
 
@@ -23,7 +25,8 @@ class Timeline(SQLModel, table=True):
     since: datetime | None = when(nullable=False, default="now()")
 
 
-_WATCH = """
+_REPLACED = "the database was replaced: failover or restore"
+_WATCH = f"""
     WITH here AS (
         SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system,
                ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int
@@ -44,11 +47,11 @@ _WATCH = """
         ON CONFLICT (id) DO NOTHING)
     UPDATE gate
        SET mode = 'read_only', epoch = epoch + 1, who = 'sluice', changed_at = now(),
-           reason = 'the database was replaced: failover or restore'
+           reason = '{_REPLACED}'
       FROM seen
      WHERE seen.changed AND gate.scope = 'fleet' AND gate.mode = 'open'
  RETURNING gate.epoch
-"""
+"""  # noqa: S608  # composed of constants
 """The WAL's name says which timeline is written now; the control file says it only after the next
 checkpoint. Whoever comes second waits on the row, and finds the gate shut already."""
 
@@ -66,5 +69,10 @@ async def watch(connection: Any) -> None:
     """
     if await connection.fetchval("SELECT pg_is_in_recovery()"):
         raise ConnectionError("this PostgreSQL is a standby, or recovering still")
-    if await connection.fetchval(_WATCH) is not None:
-        log.error("gate.shut", reason="the database was replaced: failover or restore")
+    async with connection.transaction():
+        epoch = await connection.fetchval(_WATCH)
+        if epoch is not None:
+            about = {"scope": FLEET, "mode": GateMode.READ_ONLY, "epoch": epoch}
+            about["reason"] = _REPLACED
+            await audit.append(connection, who="sluice", act=audit.Act.GATE, about=about)
+            log.error("gate.shut", reason=_REPLACED)

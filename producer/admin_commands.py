@@ -9,19 +9,25 @@ from config.settings import settings
 from config.surroundings import servers
 from models import schema
 from models.tenant import create_key
-from producer.connection import database, run
+from producer.connection import database, operator, run
 from producer.doctor import examine
 from producer.tables import console
 
 db = typer.Typer(help="The database's schema.", no_args_is_help=True)
 
 
-def create_api_key(tenant: Annotated[str, typer.Argument(help="The tenant's name.")]) -> None:
+def create_api_key(
+    tenant: Annotated[str, typer.Argument(help="The tenant's name.")],
+    powerful: Annotated[  # noqa: FBT002  # typer's flags
+        bool, typer.Option("--operator", help="It may flip the gate of every scope.")
+    ] = False,
+) -> None:
     """Make an API key for a tenant; it is shown this once."""
 
     async def make() -> None:
         async with database():
-            console.print(await create_key(tenant), highlight=False)
+            key = await create_key(tenant, who=operator(), operator=powerful)
+            console.print(key, highlight=False)
 
     run(make())
 

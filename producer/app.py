@@ -15,7 +15,7 @@ from config.settings import Settings
 from models import schema
 from models.admission import Admission
 from models.database import close_database, hot, open_database
-from producer import requests, reviews, runs
+from producer import gates, requests, reviews, runs
 from producer.auth import Doorman
 from producer.problems import Handler, as_problems
 from producer.state import STATE, State
@@ -52,6 +52,8 @@ async def api(
             web.get("/v1/requests/{key:.+}", requests.get_request),
             web.get("/v1/reviews", reviews.get_reviews),
             web.post("/v1/reviews/{id}/verdict", reviews.post_verdict),
+            web.get("/v1/gate", gates.get_gate),
+            web.put("/v1/gate", gates.put_gate),
             web.get("/healthz", _alive),
             web.get("/readyz", _ready),
         ]

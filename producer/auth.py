@@ -2,6 +2,7 @@
 
 import hmac
 import time
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -14,6 +15,16 @@ _REMEMBERED_S = 5.0
 _REMEMBERED = 10_000
 
 
+class Caller(NamedTuple):
+    """Who asks."""
+
+    tenant: str
+    operator: bool
+    """May flip everybody's gate: by a key made for it, or as the owner of our data folder."""
+    who: str
+    """For the audit."""
+
+
 class Doorman:
     """Tells tenants apart; remembers a key for a few seconds, and only keys that exist."""
 
@@ -21,7 +32,11 @@ class Doorman:
         self._known: dict[str, tuple[float, Credential]] = {}
 
     async def tenant(self, request: web.Request) -> str:
-        """The tenant that a request belongs to.
+        """The tenant that a request belongs to; see `caller`."""
+        return (await self.caller(request)).tenant
+
+    async def caller(self, request: web.Request) -> Caller:
+        """Who asks.
 
         Raises:
             Unauthenticated: No key, or not one of ours.
@@ -30,7 +45,7 @@ class Doorman:
             tenant = request.headers.get(TENANT_HEADER, LOCAL)
             if not TENANT_NAME.fullmatch(tenant):
                 raise Malformed(f"{TENANT_HEADER} names no tenant")
-            return tenant
+            return Caller(tenant, operator=True, who=f"{tenant}, on this host")
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key:
             raise Unauthenticated("send your API key: Authorization: Bearer slk_...")
@@ -38,7 +53,7 @@ class Doorman:
         known = await self._credential(public) if public else None
         if known is None or not hmac.compare_digest(known.proof, proof_of(key.strip())):
             raise Unauthenticated("this API key is unknown or revoked")
-        return known.tenant
+        return Caller(known.tenant, known.operator, f"{known.tenant}, with key {known.id}")
 
     async def _credential(self, public: str) -> Credential | None:
         read_at, known = self._known.get(public, (0.0, None))

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from models.batcher import DatabaseAway
 from models.database import TRANSIENT
+from models.gate import GateBusy
 from models.request import Malformed as MalformedRequest
 from models.request import Refused
 from models.review import BadAnswer, NotOpen
@@ -57,6 +58,10 @@ class Malformed(Problem):
 
 class Unauthenticated(Problem):
     status, code, title = 401, "unauthenticated", "Who asks is not known."
+
+
+class Forbidden(Problem):
+    status, code, title = 403, "forbidden", "Who asks may not do this."
 
 
 class Unknown(Problem):
@@ -115,6 +120,8 @@ def _problem_for(error: Exception) -> Problem:
         return Conflict(str(error))
     if isinstance(error, BadAnswer):
         return Unprocessable(f"the answer does not fit the review: {error}")
+    if isinstance(error, GateBusy):
+        return NotNow(str(error), retry_after_s=1)
     if isinstance(error, (DatabaseAway, *TRANSIENT)):
         log.warning("request.database_away", error=repr(error)[:300])
         told = "PostgreSQL did not answer; send the same request with the same key again"

@@ -70,7 +70,7 @@ async def _local_key(own: Settings, database_url: str) -> Path:
         await schema.ensure(database_url, embedded=True)
         await open_database(database_url, connections=1)
         try:
-            key = await create_key(LOCAL)
+            key = await create_key(LOCAL, who="sluice up")
         finally:
             await close_database()
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

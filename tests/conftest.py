@@ -27,6 +27,7 @@ import orjson
 import pytest
 
 from config import embedded
+from config.policy import SafeMode
 from models import contract, migrate
 from models.admission import Admission
 from models.database import close_database, dsn, hot, open_database
@@ -35,8 +36,9 @@ from tests.pipelines import PIPELINES as PROBES
 from tests.rabbitmq import RabbitNode, binary, rabbit_node
 from tests.roundup import RoundupLab, roundup_server
 from tools.tool import Tool
-from worker import trip
+from worker import use
 from worker.claim import Claims
+from worker.gatekeeper import Gatekeeper
 from worker.gateway import Gateway
 from worker.held import Held
 from worker.journal import Journal
@@ -45,11 +47,12 @@ from worker.runner import Runner
 from worker.sweeper import Sweeper
 
 CATALOGUE = {**PIPELINES, **PROBES}
-_EMPTY = "UPDATE gate SET mode = 'open';" + ";".join(  # noqa: S608
+SAFE_MODE = SafeMode()
+_EMPTY = "DELETE FROM gate; INSERT INTO gate (scope, mode) VALUES ('fleet', 'open');" + ";".join(  # noqa: S608
     f"DELETE FROM {table}"  # noqa: S608
     for table in (
         "run", "request_key", "ledger_entry", "review", "refusal", "worker", "desk_ticket",
-        "api_key", "tenant", "contract", "tombstone", "notice", "timeline",
+        "api_key", "tenant", "contract", "tombstone", "notice", "timeline", "pulse",
     )
 )  # fmt: skip
 CATALOGUES = '["worker.pipelines", "tests.pipelines"]'
@@ -141,7 +144,7 @@ class World:
     calls: list[tuple[str, str]] = field(default_factory=list)
     broken: dict[str, list[BaseException]] = field(default_factory=dict)
     after: dict[str, list[BaseException]] = field(default_factory=dict)
-    invoke: Callable[[Tool[Any, Any], Any, Any], Awaitable[Any]] = trip.invoke
+    invoke: Callable[[Tool[Any, Any], Any, Any], Awaitable[Any]] = use.invoke
 
     def breaks(self, tool: str, error: BaseException, *, times: int = 1) -> None:
         """The next calls fail before they reach the tool."""
@@ -170,7 +173,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
-    monkeypatch.setattr(trip, "invoke", world)
+    monkeypatch.setattr(use, "invoke", world)
     return world
 
 
@@ -198,7 +201,10 @@ def attempt(database: str) -> Attempt:
 
     async def claim_and_run(run_id: UUID, *, lease_s: float = 9) -> Held | None:
         journal = Journal(patience=timedelta(seconds=2))
-        runner = Runner(CATALOGUE, journal, Gateway(journal, send_before_s=2), bug_limit=3)
+        gatekeeper = Gatekeeper(SAFE_MODE, patience_s=2)
+        await gatekeeper.look()
+        gateway = Gateway(journal, gatekeeper, send_before_s=2)
+        runner = Runner(CATALOGUE, journal, gateway, bug_limit=3)
         claims = Claims(uuid4(), list(CATALOGUE), lease_s)
         held = next((h for h in await claims.take(50, held={}) if h.id == run_id), None)
         if held is not None:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from models.database import hot
+from models.gate import GateMode
 from models.ledger import EntryState, StepKind
 from worker.outcome import LostLease, Overtaken
 
@@ -41,11 +42,13 @@ class Entry:
     send_within_s: float = 0.0
     quiet_within_s: float = 0.0
     """An intent: how long its request may start to leave, and how long it may be under way."""
+    needs: GateMode = GateMode.OPEN
+    """An intent: the strictest mode of the gate in which it may be written."""
 
 
 FENCE = """
     fence AS (
-        SELECT run.id FROM run
+        SELECT run.id, run.tenant, run.pipeline FROM run
          WHERE (run.id, run.attempt) IN (SELECT m.run_id, m.attempt FROM m)
            AND run.status = 'running'
          ORDER BY run.id FOR NO KEY UPDATE)

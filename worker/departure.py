@@ -24,15 +24,18 @@ class Departure:
     result: bytes | None = None
     error: bytes | None = None
     bug: int = 0
+    gate_scope: str | None = None
+    """Parked at the gate: whose, and the mode that lets it go on."""
+    gate_mode: str | None = None
 
 
 _LEAVE = """
     WITH m AS (
         SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::float[], $5::text[],
                              $6::text[], $7::float[], $8::text[], $9::json[], $10::json[],
-                             $11::int[])
-            AS m(run_id, attempt, status, active_s, stop_reason,
-                 waiting_for, delay_s, detail, result, error, bug)),
+                             $11::int[], $12::text[], $13::text[])
+            AS m(run_id, attempt, status, active_s, stop_reason, waiting_for, delay_s, detail,
+                 result, error, bug, gate_scope, gate_mode)),
     fence AS (
         SELECT run.id FROM run JOIN m ON (run.id, run.attempt) = (m.run_id, m.attempt)
          WHERE run.status = 'running' ORDER BY run.id FOR NO KEY UPDATE OF run),
@@ -48,6 +51,8 @@ _LEAVE = """
                result           = m.result,
                error            = coalesce(m.error, run.error),
                bugs             = run.bugs + m.bug,
+               gate_scope       = m.gate_scope,
+               gate_mode        = m.gate_mode,
                active_s         = m.active_s,
                worker           = NULL,
                lease_expires_at = NULL,
@@ -81,6 +86,8 @@ async def leave(departures: Sequence[Departure]) -> list[BaseException | None]:
         [each.result for each in departures],
         [each.error for each in departures],
         [each.bug for each in departures],
+        [each.gate_scope for each in departures],
+        [each.gate_mode for each in departures],
     )
     gone = set(row["ids"] or ())
     return [None if each.run_id in gone else LostLease() for each in departures]

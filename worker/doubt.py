@@ -45,12 +45,13 @@ class Doubt:
         self.open = self._tool.writes
         self._clear_at = clear_at
 
-    async def resolve(self, call: Call) -> Any | None:
+    async def resolve(self, call: Call, *, may_send: bool = True) -> Any | None:
         """Find out whether an earlier try happened; return its result, or None to send (again).
 
         A target that keeps our key decides by itself: the same key again changes nothing more,
         and leaves the doubt open until it is answered. One that does not is looked up, and not
-        before the earlier request can no longer be under way.
+        before the earlier request can no longer be under way. While nothing may be sent, looking
+        goes first wherever it is possible.
 
         Raises:
             Snooze: It is too early to look.
@@ -58,7 +59,9 @@ class Doubt:
         """
         tool = self._tool
         arrives_s = self.age_s() + call.deadline - time.monotonic() + MARGIN_S
-        if tool.effect is Effect.WRITE and arrives_s < tool.key_kept_for_s * KEY_SHARE:
+        send_first = may_send or tool.lookup is None
+        known_there = tool.effect is Effect.WRITE and arrives_s < tool.key_kept_for_s * KEY_SHARE
+        if known_there and send_first:
             return None
         if tool.lookup is None:
             raise self.ask()

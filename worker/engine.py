@@ -14,13 +14,16 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from config.bell import Bell
+from config.policy import policy
 from config.settings import GAP_BEATS, Settings
 from models import contract, schema, timeline
 from models.admission import Admission
 from models.database import close_database, hot, open_database
 from models.fleet import Me, seen
+from models.gate import POLICY, GateMode, flip
 from tools import http
 from worker.claim import Claims
+from worker.gatekeeper import Gatekeeper
 from worker.gateway import Gateway
 from worker.heartbeat import Heartbeat
 from worker.ingress import Ingress
@@ -32,6 +35,7 @@ from worker.purger import Purger
 from worker.quarantine import Quarantine
 from worker.runner import Runner
 from worker.sweeper import Sweeper
+from worker.tripwire import Tripwire
 
 log = structlog.get_logger()
 
@@ -63,24 +67,24 @@ class Engine:
         self._bell = bell
         own = settings.worker
         journal = Journal(patience=timedelta(seconds=own.lease_s))
-        runner = Runner(
-            catalogue,
-            journal,
-            Gateway(journal, send_before_s=own.send_before_s),
-            bug_limit=own.bug_limit,
-        )
+        safe_mode = policy().safe_mode
+        self._gatekeeper = Gatekeeper(safe_mode, patience_s=own.lease_s)
+        gateway = Gateway(journal, self._gatekeeper, send_before_s=own.send_before_s)
+        runner = Runner(catalogue, journal, gateway, bug_limit=own.bug_limit)
         self.intake = Intake(
             Claims(self.id, list(catalogue), own.lease_s),
             runner,
+            self._gatekeeper,
             room=own.room,
             look_s=own.look_s if bell.hung else own.look_without_broker_s,
             alone=alone,
         )
         self._quarantine = Quarantine(list(catalogue))
         self._notifier = Notifier(settings.notify)
+        self._tripwire = Tripwire(self.id, safe_mode.triggers, journal, self._gatekeeper)
         self._purger = Purger(settings.retention)
         runs = orjson.dumps([list(key) for key in catalogue])
-        self._me = Me(self.id, socket.gethostname(), os.getpid(), runs)
+        self._me = Me(self.id, socket.gethostname(), os.getpid(), runs, safe_mode.enabled)
         self._heartbeat = Heartbeat(
             self.intake, self._me, every_s=own.heartbeat_s, lease_s=own.lease_s
         )
@@ -105,6 +109,10 @@ class Engine:
         )
         await contract.publish(each.contract() for each in self._catalogue.values())
         await seen(hot(), self._me, gap_s=GAP_BEATS * self._settings.worker.heartbeat_s)
+        if self._me.safe_mode:
+            told = f"safe_mode.enabled in the policy of {self._me.host}, process {self._me.pid}"
+            await flip(POLICY, GateMode.READ_ONLY, who="policy", reason=told)
+        await self._gatekeeper.look()
         log.info("worker.started", worker=str(self.id), pipelines=sorted(map(str, self._catalogue)))
 
     async def run(self, stop: asyncio.Event, *, broker_url: str | None) -> None:
@@ -112,11 +120,13 @@ class Engine:
         parts = [
             asyncio.create_task(part, name=name)
             for name, part in (
+                ("gatekeeper", self._gatekeeper.run()),
                 ("intake", self.intake.run()),
                 ("heartbeat", self._heartbeat.run()),
                 ("sweeper", self._sweeper.run()),
                 ("notifier", self._notifier.run()),
                 ("purger", self._purger.run()),
+                ("tripwire", self._tripwire.run()),
                 ("quarantine", self._leave_when_idle() if self._alone else self._quarantine.run()),
             )
         ]

@@ -175,6 +175,7 @@ class Flow:
     def _begin(self, step: str, *, prefix: str = UNDO) -> int:
         if self._held.lost:
             raise LostLease
+        self._gateway.gatekeeper.pass_by(self._held)
         if self._held.leaving:
             raise Snooze(timedelta(0), WaitingFor.WORKER, "its worker is shutting down")
         if not step or len(step.encode()) > STEP_BYTES + (0 if prefix else len(UNDO)):

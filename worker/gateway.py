@@ -4,10 +4,11 @@
 2  contract   arguments are parsed; unknown fields are refused
 3  allowlist  only the tools that the pipeline declares; nothing destructive
 4  budget     what the call may use at most must fit what is left
-5  admit      one transaction: fence, gate, reservation, intent (a free read skips it)
-6  send       with the step's key and a deadline
-7  contract   the result is parsed, and comes back from the bytes that are recorded
-8  settle     one transaction: fence, outcome, cost
+5  gate       as this process last saw it, for each try; unseen for three seconds: nothing starts
+6  admit      one transaction: fence, gate, reservation, intent (a free read skips it)
+7  send       with the step's key and a deadline
+8  contract   the result is parsed, and comes back from the bytes that are recorded
+9  settle     one transaction: fence, outcome, cost
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from models.run import StopReason
 from tools.tool import Effect, Tool, faults
+from worker.gatekeeper import Gatekeeper
 from worker.held import Held
 from worker.journal import Journal
 from worker.order import Order
@@ -31,7 +33,8 @@ R = TypeVar("R", bound=BaseModel)
 class Gateway:
     """Carries out a pipeline's calls for one worker process."""
 
-    def __init__(self, journal: Journal, *, send_before_s: float) -> None:
+    def __init__(self, journal: Journal, gatekeeper: Gatekeeper, *, send_before_s: float) -> None:
+        self.gatekeeper = gatekeeper
         self._journal = journal
         self._send_before_s = send_before_s
 
@@ -70,7 +73,8 @@ class Gateway:
         held.begin(fresh=record is None, calls=1)
         order = Order(step, number, tool, args, passed, digest, record)
         try:
-            value: R = await Trip(self._journal, held, order, send_s=self._send_before_s).make()
+            trip = Trip(self._journal, self.gatekeeper, held, order, send_s=self._send_before_s)
+            value: R = await trip.make()
         except Overtaken:
             return tool.gives.model_validate_json(await self._overtaken(held, order))
         return value

@@ -8,7 +8,9 @@ import asyncpg
 import structlog
 
 from models.database import TRANSIENT
+from models.gate import GateMode
 from worker.claim import Claims
+from worker.gatekeeper import Gatekeeper
 from worker.held import Held
 from worker.runner import Runner
 
@@ -30,13 +32,21 @@ class Intake:
     """
 
     def __init__(
-        self, claims: Claims, runner: Runner, *, room: int, look_s: float, alone: bool = False
+        self,
+        claims: Claims,
+        runner: Runner,
+        gatekeeper: Gatekeeper,
+        *,
+        room: int,
+        look_s: float,
+        alone: bool = False,
     ) -> None:
         """`alone`: of the runs that have killed their workers, one at a time, and no others."""
         self.held: dict[UUID, Held] = {}
         self.closed = False
         self._claims = claims
         self._runner = runner
+        self._gatekeeper = gatekeeper
         self._alone = alone
         self._room = 1 if alone else room
         self._reserve = max(1, room // RESERVE_SHARE) if self._room > 1 else 0
@@ -106,6 +116,8 @@ class Intake:
             self._unsure = False  # before the look: what is let go during it is looked for again
             for held in await self._claims.adopt(list(self.held)):
                 self._start(held)
+        if self._gatekeeper.fleet is GateMode.CLOSED:
+            return 0
         held_by_tenant = Counter(held.tenant for held in self.held.values())
         room = self._free() - self._reserve
         if self._alone:
@@ -130,7 +142,9 @@ class Intake:
             pass
 
     def _free(self) -> int:
-        return self._room - len(self.held)
+        """Places left; in safe mode half of all stay empty."""
+        safe = self._gatekeeper.fleet is not GateMode.OPEN
+        return (self._room // (2 if safe and self._room > 1 else 1)) - len(self.held)
 
     def _start(self, held: Held) -> None:
         self.held[held.id] = held

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel
 
-from tools.tool import Tool
+from tools.tool import Call, Tool
 from worker.record import Record
 
 
@@ -21,3 +22,14 @@ class Order:
     """The arguments as the pipeline gave them, before defaults."""
     digest: bytes
     record: Record | None
+
+    def call(self, run_id: UUID, tenant: str, *, since: float, send_s: float | None) -> Call:
+        """What the tool is told of one try; `send_s`: how long after its intent it may leave."""
+        return Call(
+            run_id=run_id,
+            tenant=tenant,
+            step=self.step,
+            key=f"{run_id}:{self.step}",
+            deadline=since + self.tool.timeout_s + (send_s or 0),
+            send_before=float("inf") if send_s is None else since + send_s,
+        )

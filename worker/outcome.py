@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from models.gate import FLEET, GateMode
 from models.review import ReviewKind
 from models.run import StopReason, WaitingFor
 
@@ -62,9 +63,10 @@ class Ask(Outcome):
 
 @dataclass(eq=False)
 class GateShut(Outcome):
-    """The fleet's switch does not let this write start: park until it opens."""
+    """A switch does not let this step start: park until it stands in the mode that it needs."""
 
-    mode: str = ""
+    scope: str = FLEET
+    needs: GateMode = GateMode.OPEN
 
 
 class LostLease(Outcome):

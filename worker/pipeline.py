@@ -34,6 +34,7 @@ class Pipeline(Generic[I, O]):
             input_schema=self.takes.model_json_schema(),
             result_schema=self.gives.model_json_schema(),
             budget=self.budget.model_dump(mode="json"),
+            tools=sorted(self.tools),
         )
 
 

@@ -97,8 +97,8 @@ class Runner:
             return self._finish(held, failure.reason, detail=str(failure))
         except Snooze as snooze:
             return self._snooze(held, snooze)
-        except GateShut:
-            return self._shut(held)
+        except GateShut as shut:
+            return self._shut(held, shut)
 
     async def _within_time(
         self, held: Held, pipeline: Pipeline[Any, Any], given: BaseModel
@@ -145,14 +145,16 @@ class Runner:
             detail=snooze.detail or None,
         )
 
-    def _shut(self, held: Held) -> Departure:
+    def _shut(self, held: Held, shut: GateShut) -> Departure:
         return Departure(
             run_id=held.id,
             attempt=held.attempt,
             status=RunStatus.WAITING,
             active_s=held.active_s(),
             waiting_for=WaitingFor.GATE,
-            detail="the gate is shut: writes wait until an operator opens it",
+            detail=f"the gate of {shut.scope} is shut: it waits until that is {shut.needs}",
+            gate_scope=shut.scope,
+            gate_mode=shut.needs,
         )
 
     def _bug(self, held: Held, error: Exception) -> Departure:

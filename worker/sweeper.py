@@ -3,14 +3,18 @@
 import asyncio
 import random
 from collections.abc import Callable
+from decimal import Decimal
 from uuid import UUID
 
 import structlog
 
 from config.settings import GAP_BEATS, LEASE_LIMIT_S
+from models import pulse
 from models.cancel import end_the_left
 from models.database import TRANSIENT, hot
 from models.doubt import LEAVE_IN_DOUBT, ask_after
+from models.gate import follow_policy
+from models.pulse import Beat
 from models.review import expire
 
 log = structlog.get_logger()
@@ -58,15 +62,34 @@ _NEXT = """
      WHERE status = 'running'
 """
 
-_OPENED = """
-    WITH parked AS (
-        SELECT run.id FROM run JOIN gate ON gate.scope = 'fleet' AND gate.mode = 'open'
-         WHERE run.status = 'waiting' AND run.waiting_for = 'gate'
-         ORDER BY run.id FOR NO KEY UPDATE OF run SKIP LOCKED LIMIT 500)
+FIRST_COHORT, LARGEST_COHORT = 16, 1024
+_COHORT_S = 0.9
+_RELEASE = f"""
+    WITH turn AS (
+        UPDATE gate
+           SET cohort = least(greatest(cohort * 2, {FIRST_COHORT}), {LARGEST_COHORT}),
+               cohort_at = now()
+         WHERE mode <> 'closed'
+           AND NOT cohort_at BETWEEN now() - interval '{_COHORT_S} s' AND now()
+           AND EXISTS (SELECT FROM run
+                        WHERE status = 'waiting' AND waiting_for = 'gate'
+                          AND coalesce(gate_scope, 'fleet') = gate.scope
+                          AND coalesce(gate_mode, 'open') IN ('read_only', gate.mode))
+     RETURNING scope, mode, cohort),
+    parked AS (
+        SELECT locked.id FROM turn CROSS JOIN LATERAL (
+               SELECT run.id FROM run
+                WHERE run.status = 'waiting' AND run.waiting_for = 'gate'
+                  AND coalesce(gate_scope, 'fleet') = turn.scope
+                  AND coalesce(gate_mode, 'open') IN ('read_only', turn.mode)
+                ORDER BY run.id LIMIT turn.cohort FOR NO KEY UPDATE SKIP LOCKED) AS locked)
     UPDATE run SET status = 'queued', waiting_for = NULL, dispatch_at = now(), detail = NULL
       FROM parked WHERE run.id = parked.id
  RETURNING run.id
-"""
+"""  # noqa: S608  # composed of constants
+"""What waits at a gate that stands open comes back the oldest first, in cohorts that double: a
+target that was the reason to shut it is not met by ten thousand runs at once. One cohort for each
+gate and second, however many sweep: whoever comes second finds `cohort_at` just set."""
 
 _FORGET = """
     DELETE FROM worker
@@ -111,6 +134,8 @@ class Sweeper:
             )
             if ended := [row["id"] for row in expired if row["stop_reason"]]:
                 await connection.execute(LEAVE_IN_DOUBT, ended)
+        if crashed := sum(row["stop_reason"] == "crashes_exhausted" for row in expired):
+            await pulse.tell(self._worker, Beat(crashed, crashed, Decimal(0)))
         for row in expired:
             log.warning(
                 "run.recovered",
@@ -120,7 +145,8 @@ class Sweeper:
                 stop_reason=row["stop_reason"],
             )
         cancelled = await end_the_left()
-        opened = await hot().fetch(_OPENED)
+        await follow_policy(self._worker, steady_s=steady_s)
+        opened = await hot().fetch(_RELEASE)
         denied = await expire()
         await ask_after()
         await hot().execute(_FORGET, self._worker, steady_s, FORGET_WORKER_S)

@@ -4,46 +4,36 @@ import asyncio
 import contextlib
 import time
 from datetime import timedelta
-from typing import Any, NoReturn, TypeVar
+from functools import partial
+from typing import Any, NoReturn
 from uuid import uuid4
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from models.ledger import EntryState, StepKind
 from models.run import StopReason, WaitingFor
-from tools.tool import (
-    Ambiguous,
-    Call,
-    Rejected,
-    Tool,
-    ToolError,
-    Unavailable,
-    faults,
-)
+from tools.tool import Ambiguous, Call, Rejected, ToolError, Unavailable, faults
 from worker import retry
 from worker.checkpoint import NOTHING, Entry
 from worker.doubt import UNANSWERED, Doubt, quiet_s
+from worker.gatekeeper import Gatekeeper
 from worker.held import Held
 from worker.journal import Journal
 from worker.order import Order
 from worker.outcome import LostLease, Snooze, ToolFailed
-
-A = TypeVar("A", bound=BaseModel)
-R = TypeVar("R", bound=BaseModel)
-
-
-async def invoke(tool: Tool[A, R], args: A, call: Call) -> R:
-    """Use a tool. The one seam: behind it, tests may put a world of their own."""
-    return await tool.run(args, call)
+from worker.use import in_time
 
 
 class Trip:
     """One call's way from the intent to the outcome."""
 
-    def __init__(self, journal: Journal, held: Held, order: Order, *, send_s: float) -> None:
+    def __init__(
+        self, journal: Journal, gatekeeper: Gatekeeper, held: Held, order: Order, *, send_s: float
+    ) -> None:
         record = order.record
         self._journal = journal
+        self._gatekeeper = gatekeeper
         self._held = held
         self._order = order
         self._tool = order.tool
@@ -52,6 +42,8 @@ class Trip:
         self._quiet_s = quiet_s(order.tool, send_s)
         self._admitted = self._tool.writes or self._tool.cost_usd > 0
         """Whether the call leaves an intent before it leaves us."""
+        leaves_s = send_s if self._admitted else None
+        self._call = partial(order.call, held.id, held.tenant, send_s=leaves_s)
         self._token = record.token if record else uuid4()
         self._tries = 0
         self._before = record.tries if record else 0
@@ -85,6 +77,7 @@ class Trip:
         while True:
             if (found := await self._found()) is not None:
                 return await self._succeed(found)
+            await self._gatekeeper.admit(self._held, self._tool)
             stamp = time.monotonic()
             if self._admitted:
                 await self._admit()
@@ -110,18 +103,12 @@ class Trip:
         """What an earlier try left behind, if there was one and it can be known."""
         if self._called_off:
             raise asyncio.CancelledError
-        return await self._doubt.resolve(self._call()) if self._doubt.open else None
-
-    def _call(self, *, since: float | None = None) -> Call:
-        now = time.monotonic() if since is None else since
-        return Call(
-            run_id=self._held.id,
-            tenant=self._held.tenant,
-            step=self._order.step,
-            key=f"{self._held.id}:{self._order.step}",
-            deadline=now + self._tool.timeout_s + (self._send_s if self._admitted else 0),
-            send_before=now + self._send_s if self._admitted else float("inf"),
-        )
+        if not self._doubt.open:
+            return None
+        await self._gatekeeper.admit(self._held, self._tool, looking=True)
+        shut = self._gatekeeper.careful(self._held, self._tool)
+        call = self._call(since=time.monotonic())
+        return await self._doubt.resolve(call, may_send=not shut)
 
     async def _admit(self) -> None:
         self._token = uuid4()
@@ -133,6 +120,7 @@ class Trip:
                 usd=reserve,
                 send_within_s=self._send_s,
                 quiet_within_s=self._quiet_s,
+                needs=self._gatekeeper.needs(self._tool),
                 fresh=self._order.record is None and self._tries == 0,
             )
         )
@@ -144,7 +132,7 @@ class Trip:
             raise Unavailable("the run was called off before its write left")
         if time.monotonic() > call.send_before:
             raise Unavailable("the intent took too long to commit; nothing was sent")
-        return await _in_time(self._tool, self._order.args, call)
+        return await in_time(self._tool, self._order.args, call)
 
     async def _succeed(self, result: Any) -> Any:
         try:
@@ -185,7 +173,8 @@ class Trip:
             await self._fail(error)
         if self._called_off:
             raise asyncio.CancelledError
-        if self._tries <= self._tool.retries and pause.seconds <= retry.IN_PLACE_S:
+        careful = self._gatekeeper.careful(self._held, self._tool)
+        if not careful and self._tries <= self._tool.retries and pause.seconds <= retry.IN_PLACE_S:
             await asyncio.sleep(pause.seconds)
             return
         if too_long:  # in doubt to the end: a person decides
@@ -193,7 +182,7 @@ class Trip:
         if not self._admitted:
             await self._write(EntryState.RELEASED, error=orjson.dumps({"message": str(error)}))
         waiting = WaitingFor.RATE if error.reason is StopReason.TOOL_RATE_LIMIT else WaitingFor.TOOL
-        raise Snooze(timedelta(seconds=pause.snooze_s), waiting, str(error))
+        raise Snooze(timedelta(seconds=pause.snooze_s * (1 + careful)), waiting, str(error))
 
     async def _write(
         self,
@@ -234,14 +223,3 @@ class Trip:
             tries=max(self._tries, 1),
             **more,
         )
-
-
-async def _in_time(tool: Tool[A, R], args: A, call: Call) -> R:
-    try:
-        async with asyncio.timeout(max(0.0, call.deadline - time.monotonic())):
-            return await invoke(tool, args, call)
-    except TimeoutError as error:
-        told = f"{tool.name} did not answer within {tool.timeout_s:g} s"
-        if tool.writes:
-            raise Ambiguous(told, reason=StopReason.TOOL_TIMEOUT) from error
-        raise Unavailable(told, reason=StopReason.TOOL_TIMEOUT) from error

@@ -13,7 +13,7 @@ import pytest
 from config import embedded
 from models import migrate, timeline
 from models.database import DatabaseUnfit, close_database, dsn, hot, open_database
-from models.gate import open_gate
+from models.gate import FLEET, GateMode, flip
 from tests.conftest import finished, fleet_of, until
 
 
@@ -79,7 +79,7 @@ async def test_a_restored_database_stops_the_writes_until_an_operator_says_other
             gate = await hot().fetchrow("SELECT mode, epoch, who, reason FROM gate")
             notice = await hot().fetchrow("SELECT kind, told FROM notice")
             tickets = await hot().fetchval("SELECT count(*) FROM desk_ticket")
-            await open_gate(who="ann", reason="compared with the desk")
+            await flip(FLEET, GateMode.OPEN, who="ann", reason="compared with the desk")
             await until(lambda: finished(2))
 
             assert tuple(gate)[:3] == ("read_only", 1, "sluice")

@@ -14,7 +14,7 @@ from tests.conftest import document, expire_lease, reload, sweep
 from tests.integration.test_checkpoint import entry, held
 from tests.pipelines import WRITTEN, Value
 from tools.tool import Ambiguous, Call, Effect, Rejected, tool, unknowable
-from worker import testimony, trip
+from worker import testimony, trip, use
 from worker.checkpoint import settle
 from worker.intent import intend
 from worker.outcome import Overtaken, Question
@@ -184,10 +184,10 @@ def slow_target(world, monkeypatch):
     async def invoke(tool, args, call):
         result = await world(tool, args, call)
         await answered.wait()
-        monkeypatch.setattr(trip, "invoke", world)
+        monkeypatch.setattr(use, "invoke", world)
         return result
 
-    monkeypatch.setattr(trip, "invoke", invoke)
+    monkeypatch.setattr(use, "invoke", invoke)
     return answered
 
 

@@ -18,12 +18,14 @@ from sqlmodel import SQLModel
 
 from config.embedded import postgres_bin
 from models import (  # noqa: F401  # each registers its table
+    audit,
     contract,
     fleet,
     gate,
     ledger,
     migrate,
     notice,
+    pulse,
     refusal,
     request_key,
     review,

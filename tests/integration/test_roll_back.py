@@ -7,7 +7,7 @@ from models.run import StopReason
 from tests.conftest import document, expire_lease, reload, sweep
 from tests.pipelines import SHELF, destroy, put, read
 from tools.tool import Effect, Rejected, Undo, tool
-from worker import trip
+from worker import use
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ async def test_a_worker_that_dies_while_it_rolls_back_leaves_the_rest_to_the_nex
             await hot().execute("UPDATE run SET attempt = attempt + 1, worker = gen_random_uuid()")
         return result
 
-    monkeypatch.setattr(trip, "invoke", dies)
+    monkeypatch.setattr(use, "invoke", dies)
     await attempt(run)
     if (await reload(run))["status"] == "running":
         await expire_lease(run)

@@ -5,10 +5,11 @@ from decimal import Decimal
 import pytest
 
 from models.database import hot
+from models.gate import FLEET, GateMode, flip
 from models.run import RunStatus, StopReason
 from tests.conftest import document, expire_lease, reload, sweep
 from tools.tool import Ambiguous, Rejected, Unavailable
-from worker import retry, trip
+from worker import retry, use
 
 
 async def due_now(run):
@@ -31,10 +32,10 @@ async def test_a_resumed_run_does_not_repeat_a_settled_step(submit, attempt, wor
     async def dies_at_the_third(tool, args, call):
         if args.n == 2:
             world.loses_answer("probe.write", MemoryError("its worker dies here"))
-            monkeypatch.setattr(trip, "invoke", world)
+            monkeypatch.setattr(use, "invoke", world)
         return await world(tool, args, call)
 
-    monkeypatch.setattr(trip, "invoke", dies_at_the_third)
+    monkeypatch.setattr(use, "invoke", dies_at_the_third)
     await attempt(run)
     assert (await reload(run))["waiting_for"] == "fix"
     await due_now(run)
@@ -57,11 +58,11 @@ async def test_a_run_whose_worker_fell_silent_is_taken_over_and_a_zombie_changes
         if args.n == 3:
             await expire_lease(run)
             assert await sweep() == 1
-            monkeypatch.setattr(trip, "invoke", world)
+            monkeypatch.setattr(use, "invoke", world)
             await attempt(run)  # another worker takes it and finishes
         return await world(tool, args, call)
 
-    monkeypatch.setattr(trip, "invoke", overtaken)
+    monkeypatch.setattr(use, "invoke", overtaken)
 
     await attempt(run)
 
@@ -213,7 +214,7 @@ async def test_no_write_starts_while_the_gate_is_shut_and_its_run_waits_unharmed
     submit, attempt, world
 ):
     run = await submit("five-writes", {})
-    await hot().execute("UPDATE gate SET mode = 'read_only'")
+    await flip(FLEET, GateMode.READ_ONLY, who="ada", reason="a test")
 
     await attempt(run)
 
@@ -222,7 +223,7 @@ async def test_no_write_starts_while_the_gate_is_shut_and_its_run_waits_unharmed
     assert world.count("probe.write") == 0
     assert await hot().fetchval("SELECT count(*) FROM ledger_entry") == 0
 
-    await hot().execute("UPDATE gate SET mode = 'open'")
+    await flip(FLEET, GateMode.OPEN, who="ada", reason="a test")
     await sweep()
     await attempt(run)
     assert (await reload(run))["stop_reason"] == StopReason.SUCCESS

@@ -100,14 +100,14 @@ MUTANTS = (
     ),
     Mutant(
         "P4", "a WRITE_ONCE in doubt is sent again", "worker/doubt.py",
-        "if tool.effect is Effect.WRITE and arrives_s < tool.key_kept_for_s * KEY_SHARE:",
-        "if arrives_s:",
+        "known_there = tool.effect is Effect.WRITE and arrives_s",
+        "known_there = arrives_s",
         f"{DOUBT}::test_a_write_that_cannot_be_looked_up_is_never_repeated_but_asked_about",
     ),
     Mutant(
-        "P4", "a new key for each try", "worker/trip.py",
-        'key=f"{self._held.id}:{self._order.step}"',
-        'key=f"{self._held.id}:{self._order.step}:{uuid4()}"',
+        "P4", "a new key for each try", "worker/order.py",
+        'key=f"{run_id}:{self.step}"',
+        'key=f"{run_id}:{self.step}:{since}"',
         f"{SPINE}::test_a_resumed_run_does_not_repeat_a_settled_step",
     ),
     Mutant(
@@ -213,10 +213,10 @@ MUTANTS = (
         f"{DOUBT}::test_a_write_says_at_import_what_safety_needs",
     ),
     Mutant(
-        "P4", "the intent does not read the gate", "worker/intent.py",
-        "AND gate.mode = '{GateMode.OPEN}'",
-        "",
-        f"{SPINE}::test_no_write_starts_while_the_gate_is_shut_and_its_run_waits_unharmed",
+        "P6", "the intent does not read the gate", "worker/intent.py",
+        "AND mode <> m.needs",
+        "AND false",
+        f"{CHECKPOINT}::test_an_intent_behind_a_shut_gate_leaves_nothing_behind",
     ),
     Mutant(
         "P4", "nobody looks whether the database was replaced", "worker/engine.py",

@@ -1,0 +1,63 @@
+"""`sluice audit`: what operators did, and whether that record is whole."""
+
+from typing import Annotated
+
+import orjson
+import typer
+from rich.table import Table
+
+from models.audit import BrokenChain, latest, verify
+from producer.connection import database, run
+from producer.tables import ago, console, plain
+
+audit = typer.Typer(help="What operators did, and the fleet in their place; only added to.")
+Count = Annotated[int, typer.Option(help="At most so many lines.", min=1)]
+
+
+@audit.callback(invoke_without_command=True)
+def _audit(context: typer.Context, limit: Count = 50) -> None:
+    """What operators did, and the fleet in their place, newest first."""
+    if context.invoked_subcommand is None:
+        run(_show(limit))
+
+
+@audit.command("verify")
+def check(
+    head: Annotated[
+        str | None, typer.Option(help="A hash noted earlier; it must be in the chain.")
+    ] = None,
+) -> None:
+    """Walk the whole chain of hashes; exit code 1 when a line was changed or taken out.
+
+    Note the hash that this prints somewhere else: cutting lines off at the end is seen only by
+    whoever knows a hash that was there.
+    """
+    try:
+        noted = bytes.fromhex(head) if head is not None else None
+    except ValueError:
+        raise typer.BadParameter("a head is the hexadecimal hash of a line") from None
+
+    async def walk() -> None:
+        async with database():
+            try:
+                last = await verify(noted)
+            except BrokenChain as broken:
+                console.print(f"[red]the audit is broken[/]: {broken}", highlight=False)
+                raise typer.Exit(1) from None
+        told = f"{last.seq:,} lines, all whole; head {last.hash.hex()}" if last else "no lines yet"
+        console.print(told, highlight=False, soft_wrap=True)
+
+    run(walk())
+
+
+async def _show(limit: int) -> None:
+    async with database():
+        rows = await latest(limit)
+    table = Table(box=None, pad_edge=False)
+    for name in ("line", "when", "who", "what", "about"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        about = orjson.loads(row.about)
+        told = ", ".join(f"{key} {value}" for key, value in about.items())
+        table.add_row(str(row.seq), ago(row.at), plain(row.who), row.act, plain(told))
+    console.print(table if rows else "nothing was done yet")

@@ -1,0 +1,34 @@
+"""A use: one tool, asked once, for as long as it may take."""
+
+import asyncio
+import time
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from models.run import StopReason
+from tools.tool import Ambiguous, Call, Tool, Unavailable
+
+A = TypeVar("A", bound=BaseModel)
+R = TypeVar("R", bound=BaseModel)
+
+
+async def invoke(tool: Tool[A, R], args: A, call: Call) -> R:
+    """Use a tool. The one seam: behind it, tests may put a world of their own."""
+    return await tool.run(args, call)
+
+
+async def in_time(tool: Tool[A, R], args: A, call: Call) -> R:
+    """Use a tool until its deadline.
+
+    Raises:
+        ToolError: As the tool says; after the deadline Ambiguous for a write, else Unavailable.
+    """
+    try:
+        async with asyncio.timeout(max(0.0, call.deadline - time.monotonic())):
+            return await invoke(tool, args, call)
+    except TimeoutError as error:
+        told = f"{tool.name} did not answer within {tool.timeout_s:g} s"
+        if tool.writes:
+            raise Ambiguous(told, reason=StopReason.TOOL_TIMEOUT) from error
+        raise Unavailable(told, reason=StopReason.TOOL_TIMEOUT) from error
