@@ -42,14 +42,14 @@ class Line(NamedTuple):
     at: datetime
     who: str
     act: str
-    about: bytes
+    about: str
     before: bytes
     hash: bytes
 
     def sealed(self) -> bytes:
         """What its hash must be: SHA-256 of its fields as a JSON list, one way to write each."""
         at = self.at.astimezone(UTC).isoformat(timespec="microseconds")
-        told = [self.seq, at, self.who, self.act, self.about.decode(), self.before.hex()]
+        told = [self.seq, at, self.who, self.act, self.about, self.before.hex()]
         return hashlib.sha256(orjson.dumps(told)).digest()
 
 
@@ -60,8 +60,11 @@ _LAST = """
       FROM (SELECT) AS one LEFT JOIN (SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1) last
         ON true
 """
-_APPEND = "INSERT INTO audit VALUES ($1, $2, $3, $4, $5, $6, $7)"
-_PAGE = "SELECT * FROM audit WHERE seq > $1 ORDER BY seq LIMIT 1000"
+_LINE = "seq, at, who, act, about::text, before, hash"
+"""As text, for not every connection has our codec."""
+_LATEST = f"SELECT {_LINE} FROM audit ORDER BY seq DESC LIMIT $1"  # noqa: S608  # constants
+_APPEND = "INSERT INTO audit VALUES ($1, $2, $3, $4, $5::text::json, $6, $7)"
+_PAGE = f"SELECT {_LINE} FROM audit WHERE seq > $1 ORDER BY seq LIMIT 1000"  # noqa: S608  # constants
 
 
 async def append(connection: Any, *, who: str, act: Act, about: dict[str, Any]) -> Line:
@@ -77,7 +80,7 @@ async def append(connection: Any, *, who: str, act: Act, about: dict[str, Any]) 
         at=last["at"],
         who=who,
         act=act,
-        about=orjson.dumps(about, option=orjson.OPT_SORT_KEYS),
+        about=orjson.dumps(about, option=orjson.OPT_SORT_KEYS).decode(),
         before=last["hash"] or _BEGINNING,
         hash=b"",
     )
@@ -124,5 +127,5 @@ async def verify(head: bytes | None = None) -> Line | None:
 
 async def latest(count: int) -> list[Line]:
     """The last lines, newest first."""
-    rows = await hot().fetch("SELECT * FROM audit ORDER BY seq DESC LIMIT $1", count)
+    rows = await hot().fetch(_LATEST, count)
     return [Line(*row) for row in rows]
