@@ -3,6 +3,7 @@
 The desk's URL is in the environment as `SLUICE_TEST_DESK_URL`, so that worker processes find it.
 """
 
+import asyncio
 import os
 from typing import Any, TypeVar
 
@@ -147,10 +148,27 @@ async def file_ticket_blind(flow: Flow, given: Order) -> Filed:
     return await _file(flow, given, create_blind)
 
 
+@tool("desk.look", effect=Effect.READ, timeout_s=_TIMEOUT_S)
+async def look(args: NewTicket, call: Call) -> NewTicket:
+    """Looks, and does not mind what it sees."""
+    query = {"ref": args.external_ref}
+    await _wire().send("GET", "tickets", call=call, writes=False, query=query)
+    return args
+
+
+@pipeline("look-later", version=1, tools=[look])
+async def look_later(flow: Flow, given: Order) -> Filed:
+    """Looks after two seconds in which it needs nobody; no pipeline but a test's may wait so."""
+    await asyncio.sleep(2)
+    await flow.call("look", look, external_ref=given.ref, title=given.title)
+    return Filed(tickets=[])
+
+
 def _wire() -> Wire:
     return Wire(os.environ[URL])
 
 
 PIPELINES: Catalogue = {
-    (each.name, each.version): each for each in (file_ticket, file_ticket_once, file_ticket_blind)
+    (each.name, each.version): each
+    for each in (file_ticket, file_ticket_once, file_ticket_blind, look_later)
 }

@@ -24,6 +24,8 @@ STALE_S = 3.0
 _MISSING: dict[str, GateMode] = {FLEET: GateMode.CLOSED}
 """What a fleet without a gate stands for."""
 _AGAIN_S = 0.1
+_LOOK = "SELECT scope, mode FROM gate"
+"""By itself, never in a transaction: whoever has read the gate in one holds up the flip."""
 
 
 class Gatekeeper:
@@ -64,7 +66,7 @@ class Gatekeeper:
         """
         started = time.monotonic()
         async with asyncio.timeout(LOOK_S):
-            rows = await hot().fetch("SELECT scope, mode FROM gate")
+            rows = await hot().fetch(_LOOK)
         self._read(rows, started)
 
     async def admit(self, held: Held, tool: Tool[Any, Any], *, looking: bool = False) -> None:
@@ -132,7 +134,7 @@ class Gatekeeper:
             heard.clear()
             started = time.monotonic()
             async with asyncio.timeout(LOOK_S):
-                self._read(await connection.fetch("SELECT scope, mode FROM gate"), started)
+                self._read(await connection.fetch(_LOOK), started)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await heard.wait()

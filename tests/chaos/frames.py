@@ -25,6 +25,7 @@ OF_A_RUN = frozenset({
 """Whose statements are boundaries."""
 OF_THE_WORKER = frozenset({
     "worker.engine",
+    "worker.gatekeeper",
     "worker.heartbeat",
     "worker.quarantine",
     "worker.sweeper",

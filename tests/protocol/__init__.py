@@ -1,4 +1,5 @@
 """The protocol as a model, walked in full.
 
-Read in this order: state, admission, lease, call, late, doubt, target, promises, model, explorer.
+Read in this order: state, admission, lease, call, intent, late, doubt, gate, target, promises,
+model, guards, explorer.
 """

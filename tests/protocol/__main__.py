@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from tests.protocol import promises
 from tests.protocol.explorer import Endless, Explorer
-from tests.protocol.model import GUARDS, SCENARIOS, model
+from tests.protocol.guards import GUARDS
+from tests.protocol.model import SCENARIOS, model
 from tests.protocol.rules import Scenario
 from tests.protocol.story import told
 
@@ -45,18 +46,26 @@ def _explore(scenario: Scenario) -> bool:
 
 def _without(name: str, scenario: str | None, faults: int | None) -> int:
     guard = GUARDS[name]
-    chosen = _scenario(scenario or guard.scenario, faults)
-    _say(f"Without {name} ({guard.about}); {chosen.about}:", "")
+    cases = [case for case in guard.cases if scenario in {None, case[1]}]
+    found = 0
+    for promise, where in cases or [(guard.breaks, scenario or guard.scenario)]:
+        chosen = _scenario(where, faults)
+        _say(f"Without {name} ({guard.about}); {chosen.about}:", "")
+        found += _break(name, promise, chosen)
+    return 1 if found else 0
+
+
+def _break(name: str, promise: str, scenario: Scenario) -> bool:
     try:
-        result = Explorer(model(chosen, frozenset({name})), only=guard.breaks).explore()
+        result = Explorer(model(scenario, frozenset({name})), only=promise).explore()
     except Endless as endless:
-        _say(f"Nothing found: {endless}.")
-        return 0
+        _say(f"Nothing found: {endless}.", "")
+        return False
     if result.found is None:
-        _say(f"Nothing found in {result.states:,} states.")
-        return 0
-    _say(told(result.found), "", f"No shorter way; {result.states:,} states were looked at.")
-    return 1
+        _say(f"Nothing found in {result.states:,} states.", "")
+        return False
+    _say(told(result.found), "", f"No shorter way; {result.states:,} states were looked at.", "")
+    return True
 
 
 def _scenario(name: str, faults: int | None) -> Scenario:
@@ -91,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(title: str, rows: Iterable[tuple[str, str]]) -> str:
-    return f"\n{title}:\n" + "\n".join(f"  {name:17} {about}" for name, about in rows) + "\n"
+    return f"\n{title}:\n" + "\n".join(f"  {name:18} {about}" for name, about in rows) + "\n"
 
 
 def _say(*lines: str) -> None:

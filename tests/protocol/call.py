@@ -1,6 +1,6 @@
 """A call: from the record through intent, request and outcome to the end of the run."""
 
-from tests.protocol import doubt, late
+from tests.protocol import doubt, intent, late
 from tests.protocol.explorer import Move
 from tests.protocol.lease import back_in_line, lost
 from tests.protocol.rules import Moves, Rules
@@ -38,7 +38,7 @@ def moves(rules: Rules, state: State) -> Moves:
         if act is not None:
             acts = act(rules, state, number)
             found += acts
-            if worker.stage in {Stage.READY, Stage.TOLD} and state.holds(number):
+            if worker.stage in {Stage.READY, Stage.BEGUN, Stage.TOLD} and state.holds(number):
                 found += late.copies(state, acts)
     return found
 
@@ -56,7 +56,10 @@ def _load(rules: Rules, state: State, number: int) -> Moves:
 
 
 def _ready(rules: Rules, state: State, number: int) -> Moves:
-    """worker/trip.py `_try_until_over`: what is in doubt is resolved, all else is tried."""
+    """worker/trip.py `_try_until_over`: what is in doubt is resolved, all else is tried.
+
+    Whoever knows that nothing may be sent looks up first, wherever that is possible.
+    """
     worker = state.workers[number]
     if not rules.writes:
         return _read(state, number)
@@ -65,9 +68,12 @@ def _ready(rules: Rules, state: State, number: int) -> Moves:
     )
     if worker.doubt and not key_relied_on:
         return doubt.resolve(rules, state, number)
+    looked: Moves = []
+    if worker.doubt and rules.scenario.lookup and state.gate is not Gate.OPEN:
+        looked = doubt.resolve(rules, state, number)  # once it has seen the gate, not before
     if not rules.guarded("intent"):
         return [_leave_home(state._replace(tries=(*state.tries, Try())), number)]
-    return [_intend(rules, state, number)]
+    return looked + intent.tried(rules, state, number)
 
 
 def _read(state: State, number: int) -> Moves:
@@ -76,23 +82,6 @@ def _read(state: State, number: int) -> Moves:
     token = 1 + max(state.entry.token, *(each.token for each in state.workers))
     read = worker._replace(stage=Stage.TOLD, token=token, knows=f"answer {token}")
     return [Move(name, "reads at the target", state.with_worker(number, read))]
-
-
-def _intend(rules: Rules, state: State, number: int) -> Move[State]:
-    """worker/intent.py `_INTEND`: fence, gate, and no outcome that stands, in one statement."""
-    worker, entry, name = state.workers[number], state.entry, NAMES[number]
-    if rules.guarded("fence") and not state.holds(number):
-        return Move(name, "is refused its intent: LostLease", lost(state, number))
-    if entry.mark in FINAL and rules.guarded("outcome_stands"):
-        over = worker._replace(stage=Stage.DONE, knows=entry.result)
-        return Move(name, "is refused its intent: Overtaken", state.with_worker(number, over))
-    if (rules.guarded("gate") and state.gate is not Gate.OPEN) or entry.mark is Mark.IN_DOUBT:
-        leaving = worker._replace(stage=Stage.LEAVING, knows="gate")
-        return Move(name, "is refused its intent: GateShut", state.with_worker(number, leaving))
-    token = len(state.tries) + 1
-    intended = state._replace(tries=(*state.tries, Try()), entry=Entry(Mark.RESERVED, token))
-    admitted = worker._replace(stage=Stage.INTENDED, token=token, knows="")
-    return Move(name, "commits its intent", intended.with_worker(number, admitted))
 
 
 def _send(rules: Rules, state: State, number: int) -> Moves:
@@ -200,6 +189,7 @@ def _finish(rules: Rules, state: State, number: int) -> Moves:
 _ACTS = {
     Stage.CLAIMED: _load,
     Stage.READY: _ready,
+    Stage.BEGUN: intent.commit,
     Stage.INTENDED: _send,
     Stage.SENT: _hear,
     Stage.TOLD: _conclude,

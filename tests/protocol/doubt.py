@@ -7,7 +7,6 @@ from tests.protocol.state import (
     NAMES,
     UNANSWERED,
     Entry,
-    Gate,
     Mark,
     Phase,
     Run,
@@ -72,10 +71,6 @@ def leave(rules: Rules, state: State, number: int) -> Moves:
 
 
 def moves(rules: Rules, state: State) -> Moves:
-    return _person(rules, state) + _operator(rules, state)
-
-
-def _person(rules: Rules, state: State) -> Moves:
     """models/review.py `answer`: `_CLOSE_STEP`, `_RELEASE_STEP`, `_GO_ON`. What is said is true.
 
     A run that ended with a write in doubt is asked about too (`_ASK_AFTER`).
@@ -98,31 +93,3 @@ def _person(rules: Rules, state: State) -> Moves:
     if entry.mark is Mark.IN_DOUBT:
         after = after._replace(entry=Entry(Mark.RELEASED, entry.token))
     return [*found, Move("person", "says that it did not happen", after)]
-
-
-def _operator(rules: Rules, state: State) -> Moves:
-    """The flip, its answer, and worker/sweeper.py `_OPENED`."""
-    found: Moves = []
-    if state.gate is Gate.OPEN:
-        if state.flips:
-            shut = state._replace(gate=Gate.SHUT, flips=state.flips - 1)
-            found.append(Move("operator", "shuts the gate", shut))
-        if state.run.status is Status.AT_GATE:
-            opened = state._replace(run=back_in_line(state))
-            found.append(Move("sweeper", "lets the run back in line", opened))
-        return found
-    found.append(Move("operator", "opens the gate", state._replace(gate=Gate.OPEN)))
-    if state.gate is Gate.SHUT and _stopped(rules, state):
-        stopped = state._replace(gate=Gate.STOPPED)
-        found.append(Move("operator", "is told STOPPED", stopped))
-    return found
-
-
-def _stopped(rules: Rules, state: State) -> bool:
-    """Every intent committed before the flip is past its `send_before`.
-
-    Without the guard also, when its entry has an outcome: which may be another try's.
-    """
-    past = all(each.phase > Phase.OPEN for each in state.tries)
-    closed = state.entry.mark not in UNANSWERED
-    return past or (closed and not rules.guarded("stopped_waits"))

@@ -62,7 +62,9 @@ class Endless(Exception):
 class Explorer(Generic[S]):
     """Breadth first, so that the first counterexample is a shortest one."""
 
-    def __init__(self, model: Model[S], *, only: str | None = None, at_most: int = 400_000) -> None:
+    def __init__(
+        self, model: Model[S], *, only: str | None = None, at_most: int = 1_000_000
+    ) -> None:
         """With `only`, every other promise may be broken on the way."""
         self._at_most = at_most
         self._model = model

@@ -31,6 +31,8 @@ def moves(rules: Rules, state: State) -> Moves:
     mine = entry.token == written.token
     if written.mark is Mark.RESERVED:
         opens = entry.mark not in FINAL and entry.mark is not Mark.IN_DOUBT
+        if state.gate is Gate.LOCKED:
+            return []  # it waits
         taken = opens and not mine and (state.gate is Gate.OPEN or not rules.guarded("gate"))
     else:
         taken = entry.mark is Mark.RESERVED and (mine or not rules.guarded("token"))

@@ -5,7 +5,9 @@ from tests.protocol.rules import Moves, Rules
 from tests.protocol.state import LATER, NAMES, Entry, Mark, Phase, Run, Stage, State, Status, Worker
 
 NOT_HOLDING = frozenset({Stage.IDLE, Stage.UNSURE})
-ASKS_DATABASE = frozenset({Stage.CLAIMED, Stage.READY, Stage.TOLD, Stage.DONE, Stage.LEAVING})
+ASKS_DATABASE = frozenset(
+    {Stage.CLAIMED, Stage.READY, Stage.BEGUN, Stage.TOLD, Stage.DONE, Stage.LEAVING}
+)
 
 
 def moves(rules: Rules, state: State) -> Moves:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.protocol.rules import Rules
-from tests.protocol.state import FINAL, Gate, Mark, Stage, State, Status, Way
+from tests.protocol.state import FINAL, UNANSWERED, Gate, Mark, Stage, State, Status, Way
 
 ONE_RUN = "P1: one run for a key"
 LATEST_WRITES = "P2: only the latest attempt writes"
@@ -15,6 +15,8 @@ GIVEN_UP = "P4: what is given up is not sent"
 TRUE_LEDGER = "P4: the ledger does not contradict the target"
 GATED = "P6: no intent while the gate is shut"
 STOPPED = "P6: nothing is sent after STOPPED"
+DRAINED = "P6: nothing is under way after DRAINED"
+LISTED = "P6: DRAINED lists every doubt"
 ENDS = "P8: a run comes to its end once faults stop"
 EVERY = (
     ONE_RUN,
@@ -27,8 +29,13 @@ EVERY = (
     TRUE_LEDGER,
     GATED,
     STOPPED,
+    DRAINED,
+    LISTED,
     ENDS,
 )
+
+_BEFORE = frozenset({Gate.OPEN, Gate.LOCKED})
+_AFTER = frozenset({Gate.STOPPED, Gate.DRAINED})
 
 
 def always(rules: Rules) -> dict[str, Callable[[State], bool]]:
@@ -37,6 +44,8 @@ def always(rules: Rules) -> dict[str, Callable[[State], bool]]:
         AS_RECORDED: _as_recorded,
         AT_MOST_ONCE: lambda state: state.effects <= 1,
         TRUE_LEDGER: _true if rules.writes else lambda _: True,
+        DRAINED: lambda state: state.gate is not Gate.DRAINED or not _under_way(state),
+        LISTED: lambda state: state.gate is not Gate.DRAINED or state.listed or _answered(state),
     }
 
 
@@ -46,8 +55,8 @@ def between() -> dict[str, Callable[[State, State], bool]]:
         STAYS_FINISHED: lambda a, b: a.run.status is not Status.FINISHED or a.run == b.run,
         STAYS_SETTLED: lambda a, b: a.entry.mark not in FINAL or a.entry == b.entry,
         GIVEN_UP: lambda a, b: not (a.abandoned and _sends(a, b)),
-        GATED: lambda a, b: a.gate is Gate.OPEN or len(a.tries) == len(b.tries),
-        STOPPED: lambda a, b: not (a.gate is Gate.STOPPED and _sends(a, b)),
+        GATED: lambda a, b: a.gate in _BEFORE or len(a.tries) == len(b.tries),
+        STOPPED: lambda a, b: not (a.gate in _AFTER and _sends(a, b)),
     }
 
 
@@ -71,6 +80,18 @@ def _true(state: State) -> bool:
     return not (denied and state.effects)
 
 
+def _under_way(state: State) -> bool:
+    return any(each.way is Way.TRAVELLING for each in state.tries)
+
+
+def _answered(state: State) -> bool:
+    """Whatever our requests have done at the target, the ledger knows it."""
+    if state.entry.mark in UNANSWERED:
+        return False
+    known = state.entry.mark is Mark.SETTLED or state.entry.result == "given up"
+    return known or not state.effects
+
+
 def _latest_writes(before: State, after: State) -> bool:
     """A worker that acts without holding the run leaves its rows alone, but for testimony."""
     if before.run == after.run and before.entry == after.entry:
@@ -87,6 +108,6 @@ def _sends(before: State, after: State) -> bool:
     if len(after.tries) > len(before.tries) and after.tries[-1].way is Way.TRAVELLING:
         return True
     return any(
-        each.way is Way.TRAVELLING and old.way is Way.HOME
+        each.way is Way.TRAVELLING and old.way is not Way.TRAVELLING
         for old, each in zip(before.tries, after.tries, strict=False)
     )

@@ -63,6 +63,7 @@ class Stage(StrEnum):
     UNSURE = "unsure what it holds"
     CLAIMED = "claimed"
     READY = "has the record"
+    BEGUN = "its intent has begun"
     INTENDED = "intent committed"
     SENT = "waits for the answer"
     TOLD = "has an outcome"
@@ -72,11 +73,13 @@ class Stage(StrEnum):
 
 
 class Gate(StrEnum):
-    """The fleet's switch, and whether the operator has been told STOPPED."""
+    """The fleet's switch, and what the operator has been told since it was shut."""
 
     OPEN = "open"
+    LOCKED = "open, and locked by who shuts it"
     SHUT = "shut"
     STOPPED = "shut, and stopped"
+    DRAINED = "shut, and drained"
 
 
 class Run(NamedTuple):
@@ -118,7 +121,8 @@ class Worker(NamedTuple):
     """Negative when it is past: no claim will give it out again."""
     token: int = 0
     knows: str = ""
-    """READY: the entry's mark as it was read. TOLD, WITNESS: the outcome. LEAVING: where to."""
+    """READY: the entry's mark as it was read. BEGUN: the gate as its intent has seen it.
+    TOLD, WITNESS: the outcome. LEAVING: where to."""
     doubt: bool = False
     """An earlier try may have happened."""
     silent: bool = False
@@ -156,6 +160,8 @@ class State(NamedTuple):
     gate: Gate = Gate.OPEN
     flips: int = 0
     """How often the operator may shut the gate yet."""
+    listed: bool = False
+    """The entry is in the list that came with DRAINED."""
     late: Late | None = None
     saw_expired: bool = False
     """Without sweep_guard: a sweeper has seen the lease run out, and not acted yet."""
@@ -189,12 +195,17 @@ class State(NamedTuple):
         needed = {each.token for each in workers if each.stage in _NEEDS_ITS_TRY}
         asked = self.entry.mark not in FINAL or any(each.doubt for each in workers)
         last = len(self.tries)
-        tries = tuple(
+        kept = [
             each
             if each.way is Way.TRAVELLING or token in needed or (asked and token == last)
             else _FORGOTTEN
             for token, each in enumerate(self.tries, start=1)
-        )
+        ]
+        if self.flips or self.gate is not Gate.OPEN:  # then the row's deadlines are looked at
+            unsafe = min((each.phase for each in kept), default=Phase.SEEN) < Phase.QUIET
+            if unsafe and kept[-1] is _FORGOTTEN:
+                kept[-1] = Try(self.tries[-1].phase)
+        tries = tuple(kept)
         late, run = self.late, self.run
         if late is not None and (run.status, run.attempt) != (Status.RUNNING, late.attempt):
             late = None  # it finds no row: its attempt is past
@@ -206,6 +217,8 @@ class State(NamedTuple):
             worker = worker._replace(attempt=-worker.attempt)
         if worker.stage in _NEEDS_NO_TOKEN or worker.knows in _NEEDS_NO_TRY:
             worker = worker._replace(token=0, doubt=False)
+        if worker.stage is Stage.BEGUN:
+            worker = worker._replace(token=0)
         return worker
 
 
