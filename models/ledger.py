@@ -72,5 +72,5 @@ class LedgerEntry(SQLModel, table=True):
             "run_id",
             postgresql_where=text("state IN ('reserved', 'in_doubt')"),
         ),
-        Index("ledger_tried_again", "send_before", postgresql_where=text("tries > 1")),
+        Index("ledger_tried_again", "quiet_at", postgresql_where=text("tries > 1")),
     )

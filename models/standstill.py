@@ -24,7 +24,7 @@ _TRIES = """
         SELECT run_id, step, tool, effect, state, send_before, quiet_at, false
           FROM ledger_entry
          WHERE tries > 1 AND state NOT IN ('reserved', 'in_doubt')
-           AND send_before > now() - interval '1 h')
+           AND quiet_at > now() - make_interval(secs => $2))
     SELECT e.run_id, e.step, e.tool, r.tenant, e.unanswered,
            e.send_before > now() - make_interval(secs => $2)
                OR ($3 AND e.state = 'reserved' AND r.status = 'running') AS may_start,

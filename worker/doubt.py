@@ -43,7 +43,7 @@ class Doubt:
     def arise(self, clear_at: float) -> None:
         """A try that may be under way until then got no answer that can be relied on."""
         self.open = self._tool.writes
-        self._clear_at = clear_at
+        self._clear_at = max(self._clear_at, clear_at)
 
     async def resolve(self, call: Call, *, may_send: bool = True) -> Any | None:
         """Find out whether an earlier try happened; return its result, or None to send (again).

@@ -79,6 +79,27 @@ async def _opened(desk, count):
     return len(desk.record.tickets()) >= count
 
 
+async def test_behind_a_closed_gate_nothing_is_claimed_and_in_safe_mode_half_as_much(
+    submit, fleet, tmp_path
+):
+    (tmp_path / "policy.yaml").write_text("safe_mode: {allowed_tools: ['probe.wait']}")
+    fleet.workers(1, WORKER__ROOM="8", POLICY=str(tmp_path / "policy.yaml"))
+    await until(lambda: hot().fetchval(f"SELECT ({_LIVING}) = 1"))
+    await flip(FLEET, GateMode.CLOSED, who="ada", reason="a test")
+    await asyncio.sleep(LOOK_S)  # a notice may be lost, a look may not
+    for _ in range(20):
+        await submit("wait", {"seconds": 3})
+
+    await asyncio.sleep(1.5)
+    closed = await hot().fetchval("SELECT count(*) FROM run WHERE attempt > 0")
+    await flip(FLEET, GateMode.READ_ONLY, who="ada", reason="a test")
+    await until(lambda: hot().fetchval("SELECT count(*) > 0 FROM run WHERE status = 'running'"))
+    await asyncio.sleep(0.5)
+    safe = await hot().fetchval("SELECT count(*) FROM run WHERE status = 'running'")
+
+    assert (closed, safe) == (0, 3), "of eight places half, and one of those is for newcomers"
+
+
 async def test_while_postgres_is_away_no_call_of_any_kind_starts_and_then_all_go_on(
     database, desk, tmp_path
 ):

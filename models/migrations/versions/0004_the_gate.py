@@ -19,7 +19,7 @@ STATEMENTS = (
     CREATE INDEX ledger_unanswered ON ledger_entry (run_id)
      WHERE state IN ('reserved', 'in_doubt')
     """,
-    "CREATE INDEX ledger_tried_again ON ledger_entry (send_before) WHERE tries > 1",
+    "CREATE INDEX ledger_tried_again ON ledger_entry (quiet_at) WHERE tries > 1",
     "ALTER TABLE worker ADD COLUMN safe_mode boolean NOT NULL DEFAULT false",
     "ALTER TABLE contract ADD COLUMN tools json NOT NULL DEFAULT '[]'",
     "ALTER TABLE api_key ADD COLUMN operator boolean NOT NULL DEFAULT false",
