@@ -136,3 +136,16 @@ async def test_a_departure_is_taken_once_and_only_from_the_latest_attempt(submit
     assert isinstance(zombie[0], LostLease)
     assert first == [None]
     assert (await reload(run))["finished_at"] - (await reload(run))["created_at"] < timedelta(5)
+
+
+async def test_the_deadlines_of_an_entry_only_grow(submit):
+    run = await held(submit)
+    first = entry(run, state=EntryState.RESERVED, send_within_s=60.0, quiet_within_s=90.0)
+    second = entry(run, state=EntryState.RESERVED, send_within_s=1.0, quiet_within_s=2.0)
+    await intend([first])
+    long = await hot().fetchrow("SELECT send_before, quiet_at FROM ledger_entry")
+
+    await intend([second])
+
+    row = await hot().fetchrow("SELECT tries, send_before, quiet_at FROM ledger_entry")
+    assert (row["tries"], row["send_before"], row["quiet_at"]) == (2, *long)

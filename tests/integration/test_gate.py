@@ -88,6 +88,16 @@ async def test_behind_a_closed_gate_a_run_parks_at_its_next_step_and_goes_on_in_
     assert (await reload(run))["stop_reason"] == StopReason.SUCCESS
 
 
+async def test_behind_a_closed_gate_not_even_a_decision_is_made(submit, attempt):
+    run = await submit("sure-or-ask", {"n": 5})
+    await shut(mode=GateMode.CLOSED)
+
+    await attempt(run)
+
+    row = await reload(run)
+    assert (row["waiting_for"], row["steps"]) == ("gate", 0)
+
+
 @pytest.mark.parametrize("scope", ["tenant:acme", "pipeline:five-writes", "tool:probe.write"])
 async def test_a_scope_stops_its_own_and_nobody_else(submit, attempt, world, scope):
     await submit("noop", {}, tenant="umbrella")  # both tenants are known
@@ -112,10 +122,13 @@ async def test_parked_at_one_scope_a_run_is_not_let_go_by_another(submit, attemp
     await shut("tool:probe.write")
     await attempt(run)
     await shut()
+    other = await submit("pay", {"n": 1})
+    await attempt(other)
     await opened()
 
-    assert await sweep() == 0
+    assert await sweep() == 1
     assert (await reload(run))["gate_scope"] == "tool:probe.write"
+    assert (await reload(other))["status"] == "queued"
 
 
 async def test_a_parked_run_keeps_its_money_its_crashes_and_what_it_has_done(

@@ -23,6 +23,7 @@ DOUBT, CHECKPOINT = "tests/integration/test_doubt.py", "tests/integration/test_c
 CANCEL, RETENTION = "tests/integration/test_cancel.py", "tests/integration/test_retention.py"
 LINE, HTTP = "tests/integration/test_line.py", "tests/integration/test_http.py"
 DEAD = "tests/chaos/test_dead_workers.py"
+GATE, SAFE = "tests/integration/test_gate.py", "tests/chaos/test_safe_mode.py"
 
 MUTANTS = (
     Mutant(
@@ -217,6 +218,90 @@ MUTANTS = (
         "AND mode <> m.needs",
         "AND false",
         f"{CHECKPOINT}::test_an_intent_behind_a_shut_gate_leaves_nothing_behind",
+    ),
+    Mutant(
+        "P6", "STOPPED does not wait for what may leave", "models/standstill.py",
+        "        if not found.may_start:\n",
+        "        if True:\n",
+        f"{GATE}::test_stopped_waits_for_an_intent_that_may_leave_and_drained_lists_the_doubt",
+    ),
+    Mutant(
+        "P6", "DRAINED does not wait for what is under way", "models/standstill.py",
+        "    while found.may_travel:\n",
+        "    while False:\n",
+        f"{GATE}::test_stopped_waits_for_an_intent_that_may_leave_and_drained_lists_the_doubt",
+    ),
+    Mutant(
+        "P6", "an entry with an outcome is past, whatever its tries", "models/standstill.py",
+        "WHERE tries > 1 AND state NOT IN",
+        "WHERE false AND state NOT IN",
+        f"{GATE}::test_a_closed_entry_of_several_tries_counts_until_the_last_may_no_longer_leave",
+    ),
+    Mutant(
+        "P6", "right after a flip the database's clock is believed", "models/standstill.py",
+        "OR ($3 AND e.state = 'reserved' AND r.status = 'running') AS may_start",
+        "OR ($3 AND false) AS may_start",
+        f"{GATE}::test_after_a_jump_of_the_databases_clock_stopped_still_waits",
+    ),
+    Mutant(
+        "P6", "a later try may shorten the deadline of an earlier one", "worker/intent.py",
+        "send_before = greatest(e.send_before, EXCLUDED.send_before),",
+        "send_before = EXCLUDED.send_before,",
+        f"{CHECKPOINT}::test_the_deadlines_of_an_entry_only_grow",
+    ),
+    Mutant(
+        "P6", "calls start though nobody has seen the gate", "worker/gatekeeper.py",
+        "        if time.monotonic() - self._seen > STALE_S:\n            await self._see()\n",
+        "",
+        f"{SAFE}::test_while_postgres_is_away_no_call_of_any_kind_starts_and_then_all_go_on",
+    ),
+    Mutant(
+        "P6", "behind a closed gate steps go on", "worker/flow.py",
+        "        self._gateway.gatekeeper.pass_by(self._held)\n",
+        "",
+        f"{GATE}::test_behind_a_closed_gate_not_even_a_decision_is_made",
+    ),
+    Mutant(
+        "P6", "behind a closed gate runs are claimed", "worker/intake.py",
+        "if self._gatekeeper.fleet is GateMode.CLOSED:",
+        "if False:",
+        f"{SAFE}::test_behind_a_closed_gate_nothing_is_claimed_and_in_safe_mode_half_as_much",
+    ),
+    Mutant(
+        "P6", "in safe mode a call is tried again on the spot", "worker/trip.py",
+        "if not careful and self._tries <=",
+        "if self._tries <=",
+        f"{GATE}::test_in_safe_mode_nothing_is_tried_again_on_the_spot",
+    ),
+    Mutant(
+        "P6", "in safe mode any read goes on", "worker/gatekeeper.py",
+        "allowed = not tool.writes and self._safe_mode.allows(tool.name)",
+        "allowed = not tool.writes",
+        f"{GATE}::test_in_safe_mode_an_allowed_read_goes_on_and_another_waits",
+    ),
+    Mutant(
+        "P6", "all that is parked comes back at once", "worker/sweeper.py",
+        "ORDER BY run.id LIMIT turn.cohort FOR NO KEY UPDATE",
+        "ORDER BY run.id FOR NO KEY UPDATE",
+        f"{GATE}::test_parked_runs_come_back_the_oldest_first_in_cohorts_that_double",
+    ),
+    Mutant(
+        "P6", "each sweeper lets go a cohort of its own", "worker/sweeper.py",
+        "           AND NOT cohort_at BETWEEN now() - interval '{_COHORT_S} s' AND now()\n",
+        "",
+        f"{GATE}::test_parked_runs_come_back_the_oldest_first_in_cohorts_that_double",
+    ),
+    Mutant(
+        "P6", "one scope's opening lets go another's runs", "worker/sweeper.py",
+        "                  AND coalesce(gate_scope, 'fleet') = turn.scope\n",
+        "",
+        f"{GATE}::test_parked_at_one_scope_a_run_is_not_let_go_by_another",
+    ),
+    Mutant(
+        "P6", "the policy's gate opens though a worker holds to it", "models/gate.py",
+        "WHERE safe_mode AND last_seen",
+        "WHERE false AND last_seen",
+        f"{GATE}::test_the_policys_gate_opens_when_no_living_worker_holds_to_it",
     ),
     Mutant(
         "P4", "nobody looks whether the database was replaced", "worker/engine.py",
