@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from config.embedded import EmbeddedError
-from config.policy import PolicyError
+from config.policy_file import PolicyError
 from config.settings import unknown_names
 
 CANNOT, WRONG = 1, 2

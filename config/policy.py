@@ -1,21 +1,142 @@
-"""The policy: what the fleet may do by itself, read from one YAML file."""
+"""The policy: what the fleet may do by itself. Its file is read by config/policy_file.py."""
 
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from functools import cache
-from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError
-
-from config.settings import settings
+from pydantic import BaseModel, ConfigDict, Field
 
 
-class PolicyError(ValueError):
-    """The policy cannot be read; the sentence says what is wrong, and where."""
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Triggers(BaseModel, frozen=True, extra="forbid"):
+class Ceilings(_Part):
+    """Of one run, whatever its pipeline would like; None: as the pipeline says."""
+
+    max_steps: int | None = Field(default=None, ge=0)
+    max_seconds: float | None = Field(default=None, gt=0)
+    """Of active time: waiting for people, targets and the queue does not count."""
+    max_tool_calls: int | None = Field(default=None, ge=0)
+    max_unique_calls: int | None = Field(default=None, ge=0)
+    """Calls that differ in tool or arguments."""
+    max_tokens: int | None = Field(default=None, ge=0)
+    max_usd: Decimal | None = Field(default=None, ge=0)
+
+
+class LoopDetection(_Part):
+    """When a run goes round in circles; see worker/repetition.py."""
+
+    repeated_calls_threshold: int = Field(default=3, ge=2)
+    """So many calls of one tool in a row, with the same arguments and the same result."""
+    alternating_threshold: int = Field(default=3, ge=2)
+    """So many times the same two such calls in turn."""
+    no_progress_threshold: int = Field(default=6, ge=2)
+    """So many calls, one after the other, that brought nothing new."""
+
+
+class Agent(_Part):
+    budgets: Ceilings = Ceilings()
+    loop_detection: LoopDetection = LoopDetection()
+
+
+class Timeouts(BaseModel):
+    """Seconds by tool, `default` for all others; a tool's own time-out may be shorter."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Annotated[float, Field(gt=0)]] = Field(init=False)
+
+    default: float | None = Field(default=None, gt=0)
+
+    def of(self, tool: str) -> float | None:
+        own = (self.__pydantic_extra__ or {}).get(tool)
+        return self.default if own is None else own
+
+
+class Retries(_Part):
+    """How a call that may be tried again is, in place: before its run leaves to wait elsewhere."""
+
+    max_attempts: int | None = Field(default=None, ge=1)
+    """With the first; None: as the tool says."""
+    retryable_status: tuple[int, ...] | None = None
+    """HTTP answers after which one more try may help; may only narrow what is safe anyway."""
+    backoff_ms: tuple[int, ...] = ()
+    """The longest pause before the second try, the third, and so on; the last one stays."""
+
+
+class CircuitBreakers(_Part):
+    """Of each tool, for the whole fleet; see tools/health.py."""
+
+    enabled: bool = True
+    failure_threshold: int = Field(default=5, ge=1)
+    window_seconds: float = Field(default=60, gt=0)
+    failure_share: float = Field(default=0.5, gt=0, le=1)
+    """Of the calls in the window; below it no count of failures opens a breaker."""
+    slow_seconds: float | None = Field(default=None, gt=0)
+    """An answer that takes longer counts as a failure."""
+    open_seconds: float = Field(default=5, gt=0)
+    """How long it stays open at first; twice as long each time a probe fails, up to ten minutes."""
+    probes: int = Field(default=3, ge=1)
+    """Calls let through at a time while it is half open."""
+
+
+class Limits(_Part):
+    """Of one tool."""
+
+    per_second: float | None = Field(default=None, gt=0)
+    """Calls by the whole fleet, evenly."""
+    burst: int = Field(default=1, ge=1)
+    at_once: int | None = Field(default=None, ge=1)
+    """Calls of the whole fleet side by side."""
+    max_calls: int | None = Field(default=None, ge=0)
+    """Calls of one run."""
+    max_retries: int | None = Field(default=None, ge=0)
+    """Further tries of one call, snoozed ones included."""
+
+
+class Tools(_Part):
+    """Which tools, and how."""
+
+    allow: tuple[str, ...] | None = None
+    """Names, `*` as in file names. None: what each pipeline declares; nothing else ever."""
+    deny: tuple[str, ...] = ()
+    """Wins over `allow`."""
+    idempotency_required: tuple[str, ...] = ()
+    """Writes whose target must know our key, or be able to say what became of a write."""
+    timeouts_s: Timeouts = Timeouts()
+    retries: Retries = Retries()
+    circuit_breakers: CircuitBreakers = CircuitBreakers()
+    limits: dict[str, Limits] = {}
+    """By tool, `*` as in file names; the first that fits counts."""
+
+
+class InputValidation(_Part):
+    strict: bool = False
+    """Arguments are not coerced: the text "5" is no number."""
+
+
+class OutputValidation(_Part):
+    fail_closed: bool = True
+    """A result outside its contract fails the step. False is refused: see the validator's words."""
+
+
+class Validation(_Part):
+    input: InputValidation = InputValidation()
+    output: OutputValidation = OutputValidation()
+
+
+class Logging(_Part):
+    """Of the one line that each step writes."""
+
+    level: str | None = None
+    structured: bool | None = None
+    include: tuple[str, ...] | None = None
+    """The fields of a step's line; None: all."""
+    redact: tuple[str, ...] = ()
+    """Names whose values are hidden, beside those that always are."""
+
+
+class Triggers(_Part):
     """What puts the fleet into safe mode by itself; only a person opens it again."""
 
     window_s: float = Field(default=60, ge=5, le=3600)
@@ -27,7 +148,7 @@ class Triggers(BaseModel, frozen=True, extra="forbid"):
     """Spent over the window, by all tenants; None: never."""
 
 
-class SafeMode(BaseModel, frozen=True, extra="forbid"):
+class SafeMode(_Part):
     """What is left of the fleet's powers while its gate is read-only."""
 
     enabled: bool = False
@@ -40,33 +161,89 @@ class SafeMode(BaseModel, frozen=True, extra="forbid"):
         return any(fnmatchcase(tool, pattern) for pattern in self.allowed_tools)
 
 
-class Policy(BaseModel, frozen=True, extra="forbid"):
+class Spend(_Part):
+    """Ceilings on what is spent in one UTC day, by the database's clock; None: none."""
+
+    tenant_usd_per_day: Decimal | None = Field(default=None, ge=0)
+    fleet_usd_per_day: Decimal | None = Field(default=None, ge=0)
+
+
+class Overlay(_Part):
+    """What differs for one tenant or one pipeline. Lists replace, but `deny` is added to."""
+
+    agent: dict[str, Any] = {}
+    tools: dict[str, Any] = {}
+    spend: dict[str, Any] = {}
+
+
+class Allowed(NamedTuple):
+    """Whether a tool may be used, and the rule that says so."""
+
+    allowed: bool
+    rule: str
+    """`tools.deny`, `tools.allow`, or `the pipeline` where the policy leaves it to that."""
+    pattern: str = ""
+
+
+class Policy(_Part):
     """Everything in the file; what it leaves out has the safe default."""
 
+    agent: Agent = Agent()
+    tools: Tools = Tools()
+    validation: Validation = Validation()
+    logging: Logging = Logging()
     safe_mode: SafeMode = SafeMode()
+    spend: Spend = Spend()
+    pipelines: dict[str, Overlay] = {}
+    tenants: dict[str, Overlay] = {}
+    """A tenant's overlay comes after its pipeline's."""
+
+    def judge(self, tool: str) -> Allowed:
+        """Whether `tool` may be used at all. Deny wins."""
+        for pattern in self.tools.deny:
+            if fnmatchcase(tool, pattern):
+                return Allowed(allowed=False, rule="tools.deny", pattern=pattern)
+        if self.tools.allow is None:
+            return Allowed(allowed=True, rule="the pipeline")
+        for pattern in self.tools.allow:
+            if fnmatchcase(tool, pattern):
+                return Allowed(allowed=True, rule="tools.allow", pattern=pattern)
+        return Allowed(allowed=False, rule="tools.allow")
+
+    def limits(self, tool: str) -> Limits | None:
+        """The first entry of `tools.limits` that fits, or None."""
+        return next((
+            each for pattern, each in self.tools.limits.items() if fnmatchcase(tool, pattern)
+        ), None)  # fmt: skip
+
+    def of(self, tenant: str, pipeline: str) -> "Policy":
+        """The policy as it stands for one tenant and pipeline."""
+        overlays = (self.pipelines.get(pipeline), self.tenants.get(tenant))
+        found = self
+        for each in filter(None, overlays):
+            found = found.under(each)
+        return found
+
+    def under(self, overlay: Overlay) -> "Policy":
+        """The policy with an overlay on top.
+
+        Raises:
+            ValidationError: Together they say what no policy says.
+        """
+        said = self.model_dump(exclude={"pipelines", "tenants"})
+        over = _over(said, overlay.model_dump(exclude_defaults=True))
+        named = {"pipelines": self.pipelines, "tenants": self.tenants}
+        return Policy.model_validate(over | named)
 
 
-def read(path: Path) -> Policy:
-    """The policy in a file.
-
-    Raises:
-        PolicyError: It is not there, is no YAML, or says what no policy says.
-    """
-    try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PolicyError(f"the policy {path} cannot be read: {error}") from None
-    try:
-        return Policy.model_validate({} if said is None else said)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}"
-            for fault in error.errors(include_input=False, include_url=False)
-        )
-        raise PolicyError(f"the policy {path} is wrong: {faults}") from None
-
-
-@cache
-def policy() -> Policy:
-    """The policy of this process; read once, so that two parts never disagree."""
-    return read(settings().policy)
+def _over(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in overlay.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[key] = _over(old, value)
+        elif key == "deny":
+            merged[key] = (*(old or ()), *value)
+        else:
+            merged[key] = value
+    return merged

@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from config.bell import Bell
-from config.policy import policy
+from config.policy_file import rulebook
 from config.settings import GAP_BEATS, Settings
 from models import contract, schema, timeline
 from models.admission import Admission
@@ -67,7 +67,8 @@ class Engine:
         self._bell = bell
         own = settings.worker
         journal = Journal(patience=timedelta(seconds=own.lease_s))
-        safe_mode = policy().safe_mode
+        self._rulebook = rulebook()
+        safe_mode = self._rulebook.file.policy.safe_mode
         self._gatekeeper = Gatekeeper(safe_mode, patience_s=own.lease_s)
         gateway = Gateway(journal, self._gatekeeper, send_before_s=own.send_before_s)
         runner = Runner(catalogue, journal, gateway, bug_limit=own.bug_limit)
