@@ -94,7 +94,7 @@ class _Reader:
         try:
             return yaml.SafeLoader("").construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
-            raise self._wrong(node, str(error)) from None
+            raise self._wrong(node, " ".join(str(error).split())) from None
 
     def _entry(self, key: Node, value: Node, at: str) -> tuple[str, Any]:
         if not isinstance(key, ScalarNode):
