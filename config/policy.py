@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -116,8 +116,8 @@ class InputValidation(_Part):
 
 
 class OutputValidation(_Part):
-    fail_closed: bool = True
-    """A result outside its contract fails the step. False is refused: see the validator's words."""
+    fail_closed: Literal[True] = True
+    """A result outside its contract fails its step. There is no other way, so False is refused."""
 
 
 class Validation(_Part):

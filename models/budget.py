@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import TypeVar
 
 from pydantic import BaseModel, Field
 
+from config.policy import Ceilings
 from models.run import StopReason
+
+N = TypeVar("N", int, float, Decimal)
+_NO_CEILINGS = Ceilings()
 
 
 @dataclass(slots=True)
@@ -28,6 +33,18 @@ class Budget(BaseModel, frozen=True, extra="forbid"):
     tokens: int = Field(default=200_000, ge=0)
     cost_usd: Decimal = Field(default=Decimal("1.00"), ge=0)
     seconds: float = Field(default=300, gt=0)
+
+    def within(self, ceilings: Ceilings) -> "Budget":
+        """The same, and nowhere above what the policy allows any run."""
+        if ceilings == _NO_CEILINGS:
+            return self
+        return Budget(
+            steps=_least(self.steps, ceilings.max_steps),
+            tool_calls=_least(self.tool_calls, ceilings.max_tool_calls),
+            tokens=_least(self.tokens, ceilings.max_tokens),
+            cost_usd=_least(self.cost_usd, ceilings.max_usd),
+            seconds=_least(self.seconds, ceilings.max_seconds),
+        )
 
     def exceeded_by(self, usage: Usage) -> StopReason | None:
         """Name the first ceiling that `usage` breaks, or None when it fits."""
@@ -53,3 +70,7 @@ class Budget(BaseModel, frozen=True, extra="forbid"):
             StopReason.TIME_BUDGET: f"{self.seconds:g} s of active time",
         }
         return f"ceiling of {ceiling[reason]}"
+
+
+def _least(own: N, most: N | None) -> N:
+    return own if most is None else min(own, most)

@@ -27,7 +27,7 @@ import orjson
 import pytest
 
 from config import embedded
-from config.policy import SafeMode
+from config.policy_file import Rulebook, rulebook
 from models import contract, migrate
 from models.admission import Admission
 from models.database import close_database, dsn, hot, open_database
@@ -47,7 +47,7 @@ from worker.runner import Runner
 from worker.sweeper import Sweeper
 
 CATALOGUE = {**PIPELINES, **PROBES}
-SAFE_MODE = SafeMode()
+RULES = rulebook()
 _EMPTY = "DELETE FROM gate; INSERT INTO gate (scope, mode) VALUES ('fleet', 'open');" + ";".join(  # noqa: S608
     f"DELETE FROM {table}"  # noqa: S608
     for table in (
@@ -196,14 +196,26 @@ def submit(database: str) -> Submit:
 
 
 @pytest.fixture
+def governed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Put a policy of the test's own in force for `attempt`."""
+
+    def govern(text: str) -> None:
+        path = tmp_path / "policy.yaml"
+        path.write_text(text)
+        monkeypatch.setattr(sys.modules[__name__], "RULES", Rulebook(path))
+
+    return govern
+
+
+@pytest.fixture
 def attempt(database: str) -> Attempt:
     """Claim one run as some worker and run it to its departure, in this process."""
 
     async def claim_and_run(run_id: UUID, *, lease_s: float = 9) -> Held | None:
         journal = Journal(patience=timedelta(seconds=2))
-        gatekeeper = Gatekeeper(SAFE_MODE, patience_s=2)
+        gatekeeper = Gatekeeper(RULES, patience_s=2)
         await gatekeeper.look()
-        gateway = Gateway(journal, gatekeeper, send_before_s=2)
+        gateway = Gateway(journal, gatekeeper, RULES, send_before_s=2)
         runner = Runner(CATALOGUE, journal, gateway, bug_limit=3)
         claims = Claims(uuid4(), list(CATALOGUE), lease_s)
         held = next((h for h in await claims.take(50, held={}) if h.id == run_id), None)

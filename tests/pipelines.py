@@ -68,6 +68,12 @@ async def five_writes(flow: Flow, given: Number) -> Number:
     return given
 
 
+@pipeline("says-text", version=1, tools=[read])
+async def says_text(flow: Flow, given: Number) -> Number:
+    """Passes a text where a number belongs."""
+    return Number(n=(await flow.call("read", read, n=str(given.n))).n)
+
+
 @pipeline("wait", version=1, tools=[wait])
 async def waiting(flow: Flow, given: Seconds) -> Number:
     await flow.call("wait", wait, seconds=given.seconds)
@@ -306,7 +312,8 @@ async def one_ticket(flow: Flow, given: Number) -> Number:
 PIPELINES: Catalogue = {
     (each.name, each.version): each
     for each in (
-        noop, five_reads, five_writes, waiting, paying, sure_or_ask, many_asks, fan_out, forgiving,
+        noop, five_reads, five_writes, says_text,
+        waiting, paying, sure_or_ask, many_asks, fan_out, forgiving,
         write_once, write_looked_up,
         slow_write, short_memory, slow_and_more, poison, newcomer, put_or_undo, pay_or_undo,
         destructive, undeclared, twice_the_name, lied_to, short_of_time,

@@ -113,7 +113,11 @@ class Wire:
         conflict = response.status == HTTPStatus.CONFLICT
         if response.status >= HTTPStatus.MULTIPLE_CHOICES and not conflict:
             said = self._excerpt(f"{response.reason}: {await _glimpse(response)}")
-            raise _refused(response, leaving, f"{leaving.what} answered {response.status} {said}.")
+            refusal = _refused(
+                response, leaving, f"{leaving.what} answered {response.status} {said}."
+            )
+            refusal.status = response.status
+            raise refusal
         raw = bytearray()
         async for chunk in response.content.iter_chunked(64 * 1024):
             raw += chunk

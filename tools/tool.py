@@ -75,6 +75,8 @@ class ToolError(Exception):
     """
 
     reason: StopReason = StopReason.TOOL_FAILED
+    status: int | None = None
+    """The HTTP status it was told by, if that was how."""
 
     def __init__(self, message: str, *, reason: StopReason | None = None) -> None:
         super().__init__(message)

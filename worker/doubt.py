@@ -7,7 +7,7 @@ from typing import Any
 from models.ledger import EntryState
 from models.review import ReviewKind
 from models.run import WaitingFor
-from tools.tool import Call, Effect, Lookup, Tool, ToolError
+from tools.tool import Call, Effect, Lookup, ToolError
 from worker.order import Order
 from worker.outcome import Ask, Question, Snooze
 
@@ -20,9 +20,9 @@ DECIDE_WITHIN = timedelta(days=7)
 _LOOK_AGAIN_S = 5.0
 
 
-def quiet_s(tool: Tool[Any, Any], send_s: float) -> float:
+def quiet_s(order: Order, send_s: float) -> float:
     """From its intent on, for how long a write may start to leave, and then be under way."""
-    return send_s + tool.timeout_s + MARGIN_S
+    return send_s + order.timeout_s + MARGIN_S
 
 
 class Doubt:

@@ -69,8 +69,10 @@ class Engine:
         journal = Journal(patience=timedelta(seconds=own.lease_s))
         self._rulebook = rulebook()
         safe_mode = self._rulebook.file.policy.safe_mode
-        self._gatekeeper = Gatekeeper(safe_mode, patience_s=own.lease_s)
-        gateway = Gateway(journal, self._gatekeeper, send_before_s=own.send_before_s)
+        self._gatekeeper = Gatekeeper(self._rulebook, patience_s=own.lease_s)
+        gateway = Gateway(
+            journal, self._gatekeeper, self._rulebook, send_before_s=own.send_before_s
+        )
         runner = Runner(catalogue, journal, gateway, bug_limit=own.bug_limit)
         self.intake = Intake(
             Claims(self.id, list(catalogue), own.lease_s),

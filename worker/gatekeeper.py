@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from config.policy import SafeMode
+from config.policy_file import Rulebook
 from models.batcher import DatabaseAway
 from models.database import TRANSIENT, dedicated, hot
 from models.gate import CHANNEL, FLEET, POLICY, STRICTNESS, GateMode
@@ -35,8 +35,9 @@ class Gatekeeper:
     (reads, claims, further steps), and that nothing does while PostgreSQL is away.
     """
 
-    def __init__(self, safe_mode: SafeMode, *, patience_s: float) -> None:
-        self._safe_mode = safe_mode
+    def __init__(self, rulebook: Rulebook, *, patience_s: float) -> None:
+        self._rulebook = rulebook
+        self._standing = rulebook.file.policy.safe_mode.enabled
         self._patience_s = patience_s
         self._shut: dict[str, GateMode] = _MISSING
         """Every scope that is not open; a policy with a standing safe mode is shut for good."""
@@ -93,7 +94,7 @@ class Gatekeeper:
 
     def needs(self, tool: Tool[Any, Any]) -> GateMode:
         """The strictest mode in which a tool may be used."""
-        allowed = not tool.writes and self._safe_mode.allows(tool.name)
+        allowed = not tool.writes and self._rulebook.file.policy.safe_mode.allows(tool.name)
         return GateMode.READ_ONLY if allowed else GateMode.OPEN
 
     def careful(self, held: Held, tool: Tool[Any, Any]) -> bool:
@@ -132,6 +133,7 @@ class Gatekeeper:
         await connection.add_listener(CHANNEL, lambda *_: heard.set())
         while not connection.is_closed():
             heard.clear()
+            self._rulebook.look()
             started = time.monotonic()
             async with asyncio.timeout(LOOK_S):
                 self._read(await connection.fetch(_LOOK), started)
@@ -150,7 +152,7 @@ class Gatekeeper:
         }
         if FLEET not in modes:
             shut |= _MISSING
-        if self._safe_mode.enabled and POLICY not in shut:
+        if self._standing and POLICY not in shut:
             shut[POLICY] = GateMode.READ_ONLY
         if shut != self._shut:
             log.info("gate.seen", shut={scope: str(mode) for scope, mode in shut.items()})

@@ -2,7 +2,7 @@
 
 1  settled    a settled step returns its record, and asks nothing
 2  contract   arguments are parsed; unknown fields are refused
-3  allowlist  only the tools that the pipeline declares; nothing destructive
+3  allowlist  only tools that the pipeline declares and the policy allows; nothing destructive
 4  budget     what the call may use at most must fit what is left
 5  gate       as this process last saw it, for each try; unseen for three seconds: nothing starts
 6  admit      one transaction: fence, gate, reservation, intent (a free read skips it)
@@ -17,13 +17,15 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from config.policy_file import Rulebook
 from models.run import StopReason
-from tools.tool import Effect, Tool, faults
+from tools.tool import Tool, faults
 from worker.gatekeeper import Gatekeeper
 from worker.held import Held
 from worker.journal import Journal
 from worker.order import Order
 from worker.outcome import LostLease, Overtaken, Stop
+from worker.permission import permit
 from worker.trip import Trip
 
 A = TypeVar("A", bound=BaseModel)
@@ -33,8 +35,16 @@ R = TypeVar("R", bound=BaseModel)
 class Gateway:
     """Carries out a pipeline's calls for one worker process."""
 
-    def __init__(self, journal: Journal, gatekeeper: Gatekeeper, *, send_before_s: float) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        gatekeeper: Gatekeeper,
+        rulebook: Rulebook,
+        *,
+        send_before_s: float,
+    ) -> None:
         self.gatekeeper = gatekeeper
+        self.rulebook = rulebook
         self._journal = journal
         self._send_before_s = send_before_s
 
@@ -58,22 +68,25 @@ class Gateway:
             GateShut: The fleet's switch forbids writes now.
             LostLease: Another worker has the run now.
         """
-        args = _parse(tool, given)
+        policy = self.rulebook.of(held.tenant, held.pipeline)
+        args = _parse(tool, given, strict=policy.validation.input.strict)
         passed = args.__pydantic_serializer__.to_json(args, exclude_unset=True)
         digest = hashlib.sha256(tool.name.encode() + b"\0" + passed).digest()
         record = held.record.get(step)
         if record is not None and (result := record.replay(digest)) is not None:
+            held.met(tool.name, digest)
             return tool.gives.model_validate_json(result)
         if allowed.get(tool.name) is not tool:
             raise Stop(StopReason.TOOL_DENIED, f"{held.pipeline} does not declare {tool.name}")
-        if tool.effect is Effect.DESTRUCTIVE:
-            raise Stop(
-                StopReason.TOOL_DENIED, f"{tool.name} is destructive: no run executes it by itself"
-            )
+        permit(policy, tool)
         held.begin(fresh=record is None, calls=1)
-        order = Order(step, number, tool, args, passed, digest, record)
+        held.meet(policy, tool.name, digest)
+        order = Order.under(
+            policy, tool, step=step, number=number, args=args, passed=passed, digest=digest,
+            record=record,
+        )  # fmt: skip
+        trip = Trip(self._journal, self.gatekeeper, held, order, send_s=self._send_before_s)
         try:
-            trip = Trip(self._journal, self.gatekeeper, held, order, send_s=self._send_before_s)
             value: R = await trip.make()
         except Overtaken:
             return tool.gives.model_validate_json(await self._overtaken(held, order))
@@ -87,9 +100,9 @@ class Gateway:
         raise LostLease
 
 
-def _parse(tool: Tool[A, R], given: Mapping[str, Any]) -> A:
+def _parse(tool: Tool[A, R], given: Mapping[str, Any], *, strict: bool) -> A:
     try:
-        return tool.takes.model_validate(dict(given))
+        return tool.takes.model_validate(dict(given), strict=strict or None)
     except ValidationError as error:
         raise Stop(
             StopReason.TOOL_DENIED, f"{tool.name} does not take these arguments: {faults(error)}"

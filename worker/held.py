@@ -2,13 +2,16 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
 
+from config.policy import Policy
 from models.budget import Budget, Usage
+from models.run import StopReason
 from worker.outcome import Stop
 from worker.record import Record
 
@@ -33,6 +36,9 @@ class Held:
     record: dict[str, Record] = field(default_factory=dict)
     """The ledger as earlier attempts left it, by step."""
     names: set[str] = field(default_factory=set)
+    calls_of: Counter[str] = field(default_factory=Counter)
+    unique: set[bytes] = field(default_factory=set)
+    """Of tool and arguments together."""
     partial: bytes | None = None
     leaving: bool = False
     """The worker shuts down: leave at the next step."""
@@ -71,6 +77,24 @@ class Held:
             self.undoing = False
             if self.limit is not None:
                 self.limit.reschedule(until)
+
+    def met(self, tool: str, digest: bytes) -> None:
+        """Count a call of a tool; one that is replayed counts as well."""
+        self.calls_of[tool] += 1
+        self.unique.add(digest)
+
+    def meet(self, policy: Policy, tool: str, digest: bytes) -> None:
+        """Count a call that is about to be made, or stop at the policy's ceiling for such calls."""
+        self.met(tool, digest)
+        if self.undoing:
+            return
+        most = policy.agent.budgets.max_unique_calls
+        if most is not None and len(self.unique) > most:
+            raise Stop(StopReason.TOOL_BUDGET, f"ceiling of {most} different calls")
+        limits = policy.limits(tool)
+        most = limits.max_calls if limits else None
+        if most is not None and self.calls_of[tool] > most:
+            raise Stop(StopReason.TOOL_BUDGET, f"ceiling of {most} calls of {tool}")
 
     def reserve(self, usd: Decimal) -> None:
         """Count the most that a call may cost; a negative amount gives it back."""

@@ -66,6 +66,8 @@ class Runner:
             if held.attempt > 1:
                 records = await self._journal.load(held.id)
                 held.record = {each.step: each for each in records}
+            policy = self._gateway.rulebook.of(held.tenant, held.pipeline)
+            held.budget = held.budget.within(policy.agent.budgets)
             return await self._body(held, self._catalogue[held.pipeline, held.version])
         except (LostLease, DatabaseAway):
             raise

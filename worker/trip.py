@@ -39,7 +39,7 @@ class Trip:
         self._tool = order.tool
         self._send_s = send_s
         """For how long after its intent a try may start to leave."""
-        self._quiet_s = quiet_s(order.tool, send_s)
+        self._quiet_s = quiet_s(order, send_s)
         self._admitted = self._tool.writes or self._tool.cost_usd > 0
         """Whether the call leaves an intent before it leaves us."""
         leaves_s = send_s if self._admitted else None
@@ -132,7 +132,8 @@ class Trip:
             raise Unavailable("the run was called off before its write left")
         if time.monotonic() > call.send_before:
             raise Unavailable("the intent took too long to commit; nothing was sent")
-        return await in_time(self._tool, self._order.args, call)
+        order = self._order
+        return await in_time(self._tool, order.args, call, timeout_s=order.timeout_s)
 
     async def _succeed(self, result: Any) -> Any:
         try:
@@ -167,17 +168,19 @@ class Trip:
 
     async def _wait(self, error: ToolError, retry_after_s: float | None) -> None:
         """Pause before the next try, or leave for longer, or give up."""
-        pause = retry.pause(self._before + self._tries, retry_after_s)
-        too_long = self._doubt.age_s() + pause.seconds > retry.AT_MOST_S
-        if too_long and not self._doubt.open:
+        order, tries = self._order, self._before + self._tries
+        pause = retry.pause(tries, retry_after_s, order.backoff_ms)
+        over = self._doubt.age_s() + pause.seconds > retry.AT_MOST_S or tries >= order.tries
+        if (over or not order.worth_another(error)) and not self._doubt.open:
             await self._fail(error)
         if self._called_off:
             raise asyncio.CancelledError
         careful = self._gatekeeper.careful(self._held, self._tool)
-        if not careful and self._tries <= self._tool.retries and pause.seconds <= retry.IN_PLACE_S:
+        here = not careful and self._tries < order.attempts and pause.seconds <= retry.IN_PLACE_S
+        if here and not over:
             await asyncio.sleep(pause.seconds)
             return
-        if too_long:  # in doubt to the end: a person decides
+        if over:  # in doubt to the end: a person decides
             raise self._doubt.ask()
         if not self._admitted:
             await self._write(EntryState.RELEASED, error=orjson.dumps({"message": str(error)}))

@@ -18,7 +18,7 @@ async def invoke(tool: Tool[A, R], args: A, call: Call) -> R:
     return await tool.run(args, call)
 
 
-async def in_time(tool: Tool[A, R], args: A, call: Call) -> R:
+async def in_time(tool: Tool[A, R], args: A, call: Call, *, timeout_s: float) -> R:
     """Use a tool until its deadline.
 
     Raises:
@@ -28,7 +28,7 @@ async def in_time(tool: Tool[A, R], args: A, call: Call) -> R:
         async with asyncio.timeout(max(0.0, call.deadline - time.monotonic())):
             return await invoke(tool, args, call)
     except TimeoutError as error:
-        told = f"{tool.name} did not answer within {tool.timeout_s:g} s"
+        told = f"{tool.name} did not answer within {timeout_s:g} s"
         if tool.writes:
             raise Ambiguous(told, reason=StopReason.TOOL_TIMEOUT) from error
         raise Unavailable(told, reason=StopReason.TOOL_TIMEOUT) from error

@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 
-from config.policy import SafeMode
 from models.batcher import DatabaseAway
 from models.database import hot
 from models.gate import FLEET, POLICY, GateMode, flip, follow_policy, gates
@@ -29,9 +28,9 @@ async def opened(scope=FLEET):
 
 
 @pytest.fixture
-def allowing(monkeypatch):
+def allowing(governed):
     """A policy that lets `probe.read` go on in safe mode."""
-    monkeypatch.setattr(conftest, "SAFE_MODE", SafeMode(allowed_tools=("probe.re*",)))
+    governed("safe_mode: {allowed_tools: ['probe.re*']}")
 
 
 async def test_in_safe_mode_an_allowed_read_goes_on_and_another_waits(
@@ -296,7 +295,7 @@ async def test_who_cannot_see_the_gate_starts_nothing_and_goes_on_when_it_can(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("worker.gatekeeper.STALE_S", -1.0)
-        keeper = Gatekeeper(SafeMode(), patience_s=0.2)
+        keeper = Gatekeeper(conftest.RULES, patience_s=0.2)
         patch.setattr(Gatekeeper, "look", away)
         held = None
         with pytest.raises(DatabaseAway):

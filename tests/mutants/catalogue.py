@@ -23,6 +23,7 @@ DOUBT, CHECKPOINT = "tests/integration/test_doubt.py", "tests/integration/test_c
 CANCEL, RETENTION = "tests/integration/test_cancel.py", "tests/integration/test_retention.py"
 LINE, HTTP = "tests/integration/test_line.py", "tests/integration/test_http.py"
 DEAD = "tests/chaos/test_dead_workers.py"
+POLICY = "tests/integration/test_policy_in_force.py"
 GATE, SAFE = "tests/integration/test_gate.py", "tests/chaos/test_safe_mode.py"
 
 MUTANTS = (
@@ -269,13 +270,13 @@ MUTANTS = (
     ),
     Mutant(
         "P6", "in safe mode a call is tried again on the spot", "worker/trip.py",
-        "if not careful and self._tries <=",
-        "if self._tries <=",
+        "here = not careful and self._tries",
+        "here = self._tries",
         f"{GATE}::test_in_safe_mode_nothing_is_tried_again_on_the_spot",
     ),
     Mutant(
         "P6", "in safe mode any read goes on", "worker/gatekeeper.py",
-        "allowed = not tool.writes and self._safe_mode.allows(tool.name)",
+        "allowed = not tool.writes and self._rulebook.file.policy.safe_mode.allows(tool.name)",
         "allowed = not tool.writes",
         f"{GATE}::test_in_safe_mode_an_allowed_read_goes_on_and_another_waits",
     ),
@@ -318,8 +319,8 @@ MUTANTS = (
     ),
     Mutant(
         "P5", "an undo is held up by its run's own ceilings", "worker/held.py",
-        "        if self.undoing:\n            return\n",
-        "",
+        "    def _within_budget(self) -> None:\n        if self.undoing:\n",
+        "    def _within_budget(self) -> None:\n        if False:\n",
         "tests/integration/test_roll_back.py"
         "::test_writes_after_a_step_are_taken_back_the_last_one_first_over_the_ceiling",
     ),
@@ -385,7 +386,55 @@ MUTANTS = (
         f"{FLOW}::test_the_gateway_refuses_what_no_run_may_do",
     ),
     Mutant(
-        "-", "a destructive tool is executed", "worker/gateway.py",
+        "-", "the policy's allowlist is not asked", "worker/permission.py",
+        "    if not judged.allowed:\n",
+        "    if False:\n",
+        f"{POLICY}::test_a_tool_that_the_policy_does_not_let_pass_is_denied_by_name_of_the_rule",
+    ),
+    Mutant(
+        "-", "deny does not win", "config/policy.py",
+        "        for pattern in self.tools.deny:\n",
+        "        for pattern in ():\n",
+        f"{POLICY}::test_a_tool_that_the_policy_does_not_let_pass_is_denied_by_name_of_the_rule",
+    ),
+    Mutant(
+        "-", "a write need not be idempotent though the policy says so", "worker/permission.py",
+        "if tool.name in policy.tools.idempotency_required and not answerable(tool):",
+        "if False:",
+        f"{POLICY}::test_a_write_that_must_be_idempotent_needs_a_target_that_can_tell",
+    ),
+    Mutant(
+        "P5", "the policy's ceilings are not kept", "worker/runner.py",
+        "            held.budget = held.budget.within(policy.agent.budgets)\n",
+        "",
+        f"{POLICY}::test_a_run_stops_at_the_lower_ceiling_of_its_pipeline_and_the_policy",
+    ),
+    Mutant(
+        "P5", "a tool's own ceiling is not kept", "worker/held.py",
+        "if most is not None and self.calls_of[tool] > most:",
+        "if False:",
+        f"{POLICY}::test_a_tools_own_ceiling_holds_across_a_crash",
+    ),
+    Mutant(
+        "P5", "calls before a crash do not count for a tool's ceiling", "worker/gateway.py",
+        "            held.met(tool.name, digest)\n",
+        "",
+        f"{POLICY}::test_a_tools_own_ceiling_holds_across_a_crash",
+    ),
+    Mutant(
+        "-", "the policy's time-outs are not kept", "worker/order.py",
+        "timeout_s=tool.timeout_s if timeout_s is None else min(tool.timeout_s, timeout_s),",
+        "timeout_s=tool.timeout_s,",
+        f"{POLICY}::test_a_shorter_time_out_of_the_policy_counts",
+    ),
+    Mutant(
+        "-", "arguments are coerced though the policy is strict", "worker/gateway.py",
+        "strict=strict or None",
+        "strict=None",
+        f"{POLICY}::test_strict_arguments_are_not_coerced",
+    ),
+    Mutant(
+        "-", "a destructive tool is executed", "worker/permission.py",
         "if tool.effect is Effect.DESTRUCTIVE:",
         "if False:",
         f"{FLOW}::test_the_gateway_refuses_what_no_run_may_do",
