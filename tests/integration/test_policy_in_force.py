@@ -6,7 +6,7 @@ from models.database import hot
 from models.run import StopReason
 from tests.conftest import document, reload
 from tools.tool import Ambiguous, Unavailable
-from worker import retry
+from worker import retry, use
 
 
 def answered(status: int) -> Unavailable:
@@ -78,8 +78,15 @@ async def test_a_tools_own_ceiling_holds_across_a_crash(
 ):
     governed(f"tools: {{limits: {{'probe.write': {{max_calls: {most}}}}}}}")
     run = await submit("five-writes", {})
-    world.loses_answer("probe.write", MemoryError("its worker dies here"))
-    await attempt(run)
+
+    async def dies_at_the_third(tool, args, call):
+        if args.n == 2:
+            world.loses_answer("probe.write", MemoryError("its worker dies here"))
+        return await world(tool, args, call)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(use, "invoke", dies_at_the_third)
+        await attempt(run)
     await hot().execute("UPDATE run SET dispatch_at = now() WHERE id = $1", run)
 
     await attempt(run)
