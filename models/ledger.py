@@ -1,6 +1,6 @@
 """The ledger: each step's intent, cost and outcome in one row. A settled row is the checkpoint."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -54,6 +54,8 @@ class LedgerEntry(SQLModel, table=True):
     """Of the latest try: a repeated flush knows its own row by it, a late one is refused."""
     reserved_usd: Decimal = usd()
     spent_usd: Decimal = usd()
+    spend_day: date | None = None
+    """The day in whose windows the money stands."""
     tokens: int = 0
     result: Any = document()
     error: Any = document()

@@ -113,6 +113,7 @@ class WaitingFor(StrEnum):
     REVIEW = "review"
     GATE = "gate"
     RATE = "rate"
+    SPEND = "spend"  # a window of the tenant or the fleet is spent
     DOUBT = "doubt"
     TOOL = "tool"
     FIX = "fix"  # it raised: a bug, tried again with growing delay

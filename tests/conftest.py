@@ -52,7 +52,7 @@ _EMPTY = "DELETE FROM gate; INSERT INTO gate (scope, mode) VALUES ('fleet', 'ope
     f"DELETE FROM {table}"  # noqa: S608
     for table in (
         "run", "request_key", "ledger_entry", "review", "refusal", "worker", "desk_ticket",
-        "api_key", "tenant", "contract", "tombstone", "notice", "timeline", "pulse",
+        "api_key", "tenant", "contract", "tombstone", "notice", "timeline", "pulse", "spend",
     )
 )  # fmt: skip
 CATALOGUES = '["worker.pipelines", "tests.pipelines"]'

@@ -44,6 +44,9 @@ class Entry:
     """An intent: how long its request may start to leave, and how long it may be under way."""
     needs: GateMode = GateMode.OPEN
     """An intent: the strictest mode of the gate in which it may be written."""
+    tenant_usd: Decimal | None = None
+    fleet_usd: Decimal | None = None
+    """A paid intent: the ceilings of its day's windows."""
 
 
 FENCE = """

@@ -4,23 +4,60 @@ from collections.abc import Sequence
 
 from models.database import hot
 from models.gate import FLEET, POLICY, GateMode
+from models.spend import open_windows
 from worker.checkpoint import FENCE, Entry, accounted, identity
-from worker.outcome import GateShut
+from worker.outcome import GateShut, OutOfFunds
 
-_INTEND = f"""
+_WINDOWS = f"""
+    windows AS MATERIALIZED (
+        SELECT scope, reserved + spent AS used FROM spend
+         WHERE day = (now() AT TIME ZONE 'utc')::date
+           AND scope IN (SELECT '{FLEET}' UNION ALL SELECT 'tenant:' || tenant FROM fence)
+         ORDER BY scope <> '{FLEET}', scope FOR UPDATE),
+    payable AS MATERIALIZED (
+        SELECT m.run_id, m.step,
+               f.used + sum(m.usd) OVER (ORDER BY m.run_id, m.step) AS of_fleet,
+               t.used + sum(m.usd) OVER (PARTITION BY fence.tenant ORDER BY m.run_id, m.step)
+                   AS of_tenant
+          FROM m JOIN fence ON fence.id = m.run_id
+                 JOIN windows AS f ON f.scope = '{FLEET}'
+                 JOIN windows AS t ON t.scope = 'tenant:' || fence.tenant
+         WHERE m.usd > 0),
+"""  # noqa: S608  # composed of constants
+"""Today's windows, locked after the runs and before the ledger, the fleet's first: whoever comes
+second sees what the first has reserved. A window that has no row yet admits nothing. Of one batch
+those that come first are paid first; one that was refused may push others out until it is tried
+again, and never lets anybody over the ceiling."""
+
+_PAYABLE = """
+           AND (m.usd = 0 OR EXISTS (
+               SELECT FROM payable p
+                WHERE (p.run_id, p.step) = (m.run_id, m.step)
+                  AND p.of_fleet <= coalesce(m.fleet_usd, 'infinity')
+                  AND p.of_tenant <= coalesce(m.tenant_usd, 'infinity')))
+"""
+
+
+def _intend(*, paid: bool) -> str:
+    """The statement; one without a paid member does not look at windows at all."""
+    return f"""
     WITH m AS (
         SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::int[], $5::text[], $6::text[],
-                             $7::text[], $8::json[], $9::bytea[], $10::uuid[],
-                             $11::numeric[], $12::bool[], $13::float[], $14::float[], $15::text[])
-            AS m(run_id, attempt, step, number, kind, tool, effect, args, args_hash, token,
-                 usd, fresh, send_within_s, quiet_within_s, needs)),
+                             $7::text[], $8::json[], $9::bytea[], $10::uuid[], $11::numeric[],
+                             $12::bool[], $13::float[], $14::float[], $15::text[],
+                             $16::numeric[], $17::numeric[])
+            AS m(run_id, attempt, step, number, kind, tool, effect, args, args_hash, token, usd,
+                 fresh, send_within_s, quiet_within_s, needs, tenant_usd, fleet_usd)),
     {FENCE},
     shut AS MATERIALIZED (SELECT scope, mode FROM gate WHERE mode <> '{GateMode.OPEN}'),
+    {_WINDOWS if paid else ""}
     entry AS (
         INSERT INTO ledger_entry AS e (run_id, attempt, step, number, kind, tool, effect, args,
-               args_hash, token, state, reserved_usd, send_before, quiet_at)
+               args_hash, token, state, reserved_usd, spend_day, send_before, quiet_at)
         SELECT run_id, attempt, step, number, kind, tool, effect, args,
-               args_hash, token, 'reserved', usd, now() + make_interval(secs => send_within_s),
+               args_hash, token, 'reserved', usd,
+               CASE WHEN usd > 0 THEN (now() AT TIME ZONE 'utc')::date END,
+               now() + make_interval(secs => send_within_s),
                now() + make_interval(secs => quiet_within_s)
           FROM m JOIN fence ON fence.id = m.run_id
          WHERE EXISTS (SELECT FROM gate WHERE scope = '{FLEET}')
@@ -29,12 +66,15 @@ _INTEND = f"""
                 WHERE scope IN ('{FLEET}', '{POLICY}', 'tenant:' || fence.tenant,
                                 'pipeline:' || fence.pipeline, 'tool:' || m.tool)
                   AND mode <> m.needs)
+           {_PAYABLE if paid else ""}
          ORDER BY run_id, step
         ON CONFLICT (run_id, step) DO UPDATE
            SET state = 'reserved', attempt = EXCLUDED.attempt, token = EXCLUDED.token,
                tries = e.tries + 1,
                send_before = greatest(e.send_before, EXCLUDED.send_before),
                quiet_at = greatest(e.quiet_at, EXCLUDED.quiet_at),
+               spend_day = CASE WHEN e.reserved_usd > 0 THEN e.spend_day
+                           ELSE EXCLUDED.spend_day END,
                reserved_usd = e.reserved_usd + EXCLUDED.reserved_usd, settled_at = NULL
          WHERE e.state IN ('reserved', 'released') AND e.token <> EXCLUDED.token
      RETURNING e.run_id, e.step),
@@ -47,6 +87,9 @@ _INTEND = f"""
           FROM used WHERE run.id = used.run_id)
     SELECT run_id, step FROM entry
 """  # noqa: S608  # composed of constants
+
+
+_INTEND, _INTEND_PAID = _intend(paid=False), _intend(paid=True)
 """The gate is read in the statement that inserts: whoever shuts it under a table lock waits for
 statements that saw it open, and those that come later see it shut. What needs `open` is kept out by
 any mode that is not; what needs `read_only` by `closed` alone. An intent of an earlier try gives
@@ -68,10 +111,21 @@ _SHUT_BY = f"""
 async def intend(entries: Sequence[Entry]) -> list[BaseException | None]:
     """Commit what is about to be sent, its money and its deadline, in one transaction.
 
-    GateShut for a run that is still ours: nothing of it was written or charged.
+    GateShut or OutOfFunds for a run that is still ours: nothing of it was written or charged.
     """
+    paid = any(each.usd for each in entries)
+    answers = await _flush(entries, _INTEND_PAID if paid else _INTEND)
+    if not any(isinstance(each, GateShut) for each in answers):
+        return answers
+    if paid:  # perhaps nobody has opened today's windows yet
+        await open_windows([each.run_id for each in entries if each.usd])
+        answers = await _flush(entries, _INTEND_PAID)
+    return await _explained(entries, answers)
+
+
+async def _flush(entries: Sequence[Entry], statement: str) -> list[BaseException | None]:
     rows = await hot().fetch(
-        _INTEND,
+        statement,
         *identity(entries),
         [each.token for each in entries],
         [each.usd for each in entries],
@@ -79,16 +133,17 @@ async def intend(entries: Sequence[Entry]) -> list[BaseException | None]:
         [each.send_within_s for each in entries],
         [each.quiet_within_s for each in entries],
         [each.needs for each in entries],
+        [each.tenant_usd for each in entries],
+        [each.fleet_usd for each in entries],
     )
-    answers = await accounted(entries, rows, refusal=GateShut)
-    shut = [each for each, answer in zip(entries, answers, strict=True) if answer is not None]
-    return await _explained(entries, answers) if shut else answers
+    return await accounted(entries, rows, refusal=GateShut)
 
 
 async def _explained(
     entries: Sequence[Entry], answers: list[BaseException | None]
 ) -> list[BaseException | None]:
-    """Say of each refusal whose gate it was; one that has been opened meanwhile is the fleet's."""
+    """Say of each refusal whose gate it was, or that the day's money is spent; where neither is
+    so any more, it is tried again in a moment."""
     rows = await hot().fetch(
         _SHUT_BY,
         [each.run_id for each in entries],
@@ -98,8 +153,19 @@ async def _explained(
     )
     found = {(row["run_id"], row["step"]): row["scope"] for row in reversed(rows)}
     return [
-        GateShut(found.get((each.run_id, each.step), FLEET), each.needs)
+        _reason(each, found.get((each.run_id, each.step)))
         if isinstance(answer, GateShut)
         else answer
         for each, answer in zip(entries, answers, strict=True)
     ]
+
+
+def _reason(entry: Entry, scope: str | None) -> BaseException:
+    if scope is None and entry.usd:
+        ceilings = [
+            f"{each} USD a day for {whom}"
+            for each, whom in ((entry.tenant_usd, "the tenant"), (entry.fleet_usd, "the fleet"))
+            if each is not None
+        ]
+        return OutOfFunds(f"{entry.usd} USD more would break {' or '.join(ceilings) or 'nothing'}")
+    return GateShut(scope or FLEET, entry.needs)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from config.policy import Policy
+from config.policy import Policy, Spend
 from tools.tool import Call, Tool, ToolError
 from worker.record import Record
 
@@ -32,6 +32,7 @@ class Order:
     backoff_ms: tuple[int, ...]
     retryable: frozenset[int] | None
     """HTTP answers after which one more try may help; None: whichever may be tried again."""
+    spend: Spend
 
     @classmethod
     def under(cls, policy: Policy, tool: Tool[Any, Any], **more: Any) -> "Order":
@@ -49,6 +50,7 @@ class Order:
             retryable=None
             if retries.retryable_status is None
             else frozenset(retries.retryable_status),
+            spend=policy.spend,
             **more,
         )
 

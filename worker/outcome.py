@@ -69,6 +69,13 @@ class GateShut(Outcome):
     needs: GateMode = GateMode.OPEN
 
 
+@dataclass(eq=False)
+class OutOfFunds(Outcome):
+    """A day's ceiling of the tenant or the fleet does not let this call start now."""
+
+    told: str = ""
+
+
 class LostLease(Outcome):
     """Another attempt owns the run, or will: whatever this one knows is history."""
 

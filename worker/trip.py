@@ -21,7 +21,7 @@ from worker.gatekeeper import Gatekeeper
 from worker.held import Held
 from worker.journal import Journal
 from worker.order import Order
-from worker.outcome import LostLease, Snooze, ToolFailed
+from worker.outcome import LostLease, OutOfFunds, Snooze, Stop, ToolFailed
 from worker.use import in_time
 
 
@@ -114,18 +114,33 @@ class Trip:
         self._token = uuid4()
         reserve = self._tool.cost_usd if self._reserved == NOTHING else NOTHING
         self._held.reserve(reserve)
-        await self._journal.intend(
-            self._entry(
-                EntryState.RESERVED,
-                usd=reserve,
-                send_within_s=self._send_s,
-                quiet_within_s=self._quiet_s,
-                needs=self._gatekeeper.needs(self._tool),
-                fresh=self._order.record is None and self._tries == 0,
-            )
+        order = self._order
+        intent = self._entry(
+            EntryState.RESERVED,
+            usd=reserve,
+            send_within_s=self._send_s,
+            quiet_within_s=self._quiet_s,
+            needs=self._gatekeeper.needs(self._tool),
+            fresh=order.record is None and self._tries == 0,
+            tenant_usd=order.spend.tenant_usd_per_day,
+            fleet_usd=order.spend.fleet_usd_per_day,
         )
+        try:
+            await self._journal.intend(intent)
+        except OutOfFunds as out:
+            await self._wait_for_funds(out)
         self._reserved += reserve
         self._released = False
+
+    async def _wait_for_funds(self, out: OutOfFunds) -> NoReturn:
+        """Leave for a while; after a quarter of an hour of that the run stops."""
+        if self._doubt.age_s() > retry.AT_MOST_S:
+            raise Stop(StopReason.COST_BUDGET, out.told)
+        if self._order.record is None and self._tries == 0:
+            told = orjson.dumps({"reason": StopReason.COST_BUDGET, "message": out.told})
+            entry = self._entry(EntryState.RELEASED, error=told)  # since when it waits
+            await self._journal.record(entry)
+        raise Snooze(timedelta(seconds=retry.FUNDS_S), WaitingFor.SPEND, out.told)
 
     async def _send(self, call: Call) -> Any:
         if self._called_off:

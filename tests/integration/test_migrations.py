@@ -30,6 +30,7 @@ from models import (  # noqa: F401  # each registers its table
     request_key,
     review,
     run,
+    spend,
     tenant,
     timeline,
     tombstone,
