@@ -142,7 +142,7 @@ class Triggers(_Part):
     window_s: float = Field(default=60, ge=5, le=3600)
     failed_share: float = Field(default=0.5, gt=0, le=1)
     """Of the runs that ended within the window, so many failed for want of a working machine."""
-    failed_of: int | None = Field(default=100, ge=1)
+    failed_of: int | None = Field(default=100, ge=1, strict=True)
     """Judged only when at least so many ended; None: never."""
     usd_per_minute: Decimal | None = Field(default=None, gt=0)
     """Spent over the window, by all tenants; None: never."""

@@ -51,14 +51,17 @@ def read(path: Path) -> PolicyFile:
         raw = path.read_bytes()
         if len(raw) > LARGEST_BYTES:
             raise PolicyError(f"the policy {path} is larger than {LARGEST_BYTES} bytes")
-        node = yaml.compose(raw.decode("utf-8"), Loader=yaml.CSafeLoader)
+        node = yaml.compose(raw.decode("utf-8"), Loader=yaml.SafeLoader)
+        reader = _Reader(path)
+        said = {} if node is None else reader.value(node)
     except OSError as error:
         raise PolicyError(f"the policy {path} cannot be read: {error.strerror}") from None
+    except RecursionError:
+        raise PolicyError(f"the policy {path} is nested without end") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         told = " ".join(str(error).split())
         raise PolicyError(f"the policy {path} is no YAML: {told}") from None
-    reader = _Reader(path)
-    said, lines = {} if node is None else reader.value(node), reader.lines
+    lines = reader.lines
     prefix = ""
     try:
         policy = Policy.model_validate(said)
@@ -124,7 +127,8 @@ def _faults(error: ValidationError, path: Path, lines: dict[str, int], prefix: s
         line = lines.get(at)
         why = _unknown(fault["loc"]) if fault["type"] == "extra_forbidden" else fault["msg"]
         told.append(f"{at or 'the file'}{f' (line {line})' if line else ''}: {why}")
-    return f"the policy {path} is wrong: {'; '.join(told)}"
+    words = f"the policy {path} is wrong: {'; '.join(told)}"
+    return "".join(c if c.isprintable() else "?" for c in words)
 
 
 def _unknown(loc: tuple[int | str, ...]) -> str:
@@ -149,7 +153,7 @@ class Rulebook:
         self._path = path
         self.file = read(path)
         self._looked = time.monotonic()
-        self._seen = self._stamp()
+        self._seen = self._taken = self._stamp()
         self._views: dict[tuple[str, str], Policy] = {}
 
     @property
@@ -166,21 +170,29 @@ class Rulebook:
         return view
 
     def look(self) -> None:
-        """Read the file again where it has changed; every two seconds at most."""
+        """Read the file again where it has changed; every two seconds at most.
+
+        A file is taken once it stood still from one look to the next, and never when it is empty:
+        an editor that is saving has written half of it.
+        """
         if time.monotonic() - self._looked < LOOK_S:
             return
         self._looked = time.monotonic()
-        stamp = self._stamp()
-        if stamp == self._seen:
+        before, self._seen = self._seen, self._stamp()
+        if self._seen == self._taken or self._seen != before:
             return
-        self._seen = stamp
+        self._taken = self._seen
         try:
             found = read(self._path)
         except PolicyError as error:
             log.warning("policy.refused", error=str(error), kept=self.revision)
             return
-        if found.revision != self.revision:
+        if not found.lines:
+            log.warning("policy.refused", error="the file is empty", kept=self.revision)
+        elif found.revision != self.revision:
             log.warning("policy.changed", revision=found.revision, before=self.revision)
+            if found.policy.safe_mode.enabled != self.file.policy.safe_mode.enabled:
+                log.warning("policy.restart_needed", about="safe_mode.enabled")
             self.file, self._views = found, {}
 
     def _stamp(self) -> tuple[int, int]:

@@ -54,6 +54,7 @@ class Line(NamedTuple):
 
 
 _BEGINNING = bytes(32)
+_BEFORE_ALL = -(2**63)
 _IN_TURN = "SELECT pg_advisory_xact_lock(hashtextextended('sluice.audit', 0))"
 _LAST = """
     SELECT clock_timestamp() AS at, last.seq, last.hash
@@ -93,7 +94,7 @@ class BrokenChain(Exception):
     """The audit was changed by somebody: the sentence says from which line on."""
 
 
-async def lines(*, after: int = 0) -> AsyncIterator[Line]:
+async def lines(*, after: int = _BEFORE_ALL) -> AsyncIterator[Line]:
     """Every line from a place on, in order, page by page."""
     while page := await hot().fetch(_PAGE, after):
         for row in page:

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Text
 from sqlmodel import Field, SQLModel
 
-from models import audit
+from models import audit, notice
 from models.columns import when, word
 from models.database import hot
 
@@ -96,24 +96,41 @@ _IN_THE_WAY = """
 """
 
 
-async def flip(scope: str, mode: GateMode, *, who: str, reason: str, loosen: bool = True) -> Flip:
+async def flip(
+    scope: str,
+    mode: GateMode,
+    *,
+    who: str,
+    reason: str,
+    loosen: bool = True,
+    page: str | None = None,
+    patience_s: float | None = None,
+) -> Flip:
     """Put a scope's gate. Once this returns, no intent that a shut gate forbids is committed.
 
     What was committed before may yet start to leave, for its `send_before`: see
-    models/standstill.py. With `loosen` false, a closed gate stays closed.
+    models/standstill.py. With `loosen` false, a closed gate stays closed. `page` is a sentence for
+    on-call, noticed with the flip or not at all.
 
     Raises:
-        ValueError: There is no such scope, or no reason.
-        GateBusy: Other sessions held the table for half a minute.
+        ValueError: There is no such scope, or no reason that can be read.
+        GateBusy: Other sessions held the table for half a minute, or for `patience_s`.
     """
-    if not reason.strip() or "\x00" in reason:
-        raise ValueError("a flip needs a reason: whoever comes next will read it")
-    if mode is not GateMode.OPEN:
+    _readable(scope, reason)
+    stands = await hot().fetchrow("SELECT mode, epoch FROM gate WHERE scope = $1", scope)
+    if stands is None:
         await _known(scope)
-    give_up = time.monotonic() + PATIENCE_S
+    elif stands["mode"] == mode or (not loosen and stands["mode"] == GateMode.CLOSED):
+        # It was committed under the lock: nothing is left to wait for, and nobody held up.
+        return Flip(scope, GateMode(stands["mode"]), stands["epoch"], changed=False)
+    patience_s = PATIENCE_S if patience_s is None else patience_s
+    give_up = time.monotonic() + patience_s
+    lock_ms = min(_LOCK_MS, int(1000 * patience_s / 2))
     while True:
         try:
-            return await _flip(scope, mode, who=who, reason=reason, loosen=loosen)
+            return await _flip(
+                scope, mode, who=who, reason=reason, loosen=loosen, page=page, lock_ms=lock_ms
+            )
         except asyncpg.LockNotAvailableError:
             told = await _clear_the_way()
             if time.monotonic() > give_up:
@@ -121,15 +138,36 @@ async def flip(scope: str, mode: GateMode, *, who: str, reason: str, loosen: boo
             await asyncio.sleep(0.01)
 
 
-async def _flip(scope: str, mode: GateMode, *, who: str, reason: str, loosen: bool) -> Flip:
+def _readable(scope: str, reason: str) -> None:
+    if not reason.strip() or "\x00" in reason:
+        raise ValueError("a flip needs a reason: whoever comes next will read it")
+    try:
+        (scope + reason).encode()
+    except UnicodeEncodeError:
+        raise ValueError("scope and reason must be text: this cannot be written in UTF-8") from None
+
+
+async def _flip(
+    scope: str,
+    mode: GateMode,
+    *,
+    who: str,
+    reason: str,
+    loosen: bool,
+    page: str | None,
+    lock_ms: int,
+) -> Flip:
     async with hot().acquire() as connection, connection.transaction():
-        await connection.execute(_SHUT.format(ms=_LOCK_MS))
+        await connection.execute(_SHUT.format(ms=lock_ms))
         row = await connection.fetchrow(_FLIP, scope, mode, who, reason, not loosen)
         if row is None:
             stands = await connection.fetchrow("SELECT * FROM gate WHERE scope = $1", scope)
             return Flip(scope, GateMode(stands["mode"]), stands["epoch"], changed=False)
         about = {"scope": scope, "mode": mode, "epoch": row["epoch"], "reason": reason}
         await audit.append(connection, who=who, act=audit.Act.GATE, about=about)
+        if page is not None:
+            kind = notice.NoticeKind.TRIPPED
+            await notice.tell(connection, f"gate:{scope}:{row['epoch']}", kind, page)
     log.warning("gate.flipped", who=who, **about)
     return Flip(scope, mode, row["epoch"], changed=True)
 
@@ -183,18 +221,29 @@ async def gates() -> list[Any]:
     return found
 
 
-_POLICY_LET_GO = """
-    SELECT FROM gate
-     WHERE scope = 'policy' AND mode <> 'open'
-       AND NOT EXISTS (SELECT FROM worker
-                        WHERE safe_mode AND last_seen > now() - interval '30 s')
-       AND EXISTS (SELECT FROM worker me
+_POLICY_STANDS = """
+    SELECT coalesce(gate.mode <> 'open', false) AS shut,
+           EXISTS (SELECT FROM worker
+                    WHERE safe_mode AND last_seen > now() - interval '30 s') AS wanted
+      FROM (SELECT) AS one LEFT JOIN gate ON gate.scope = 'policy'
+     WHERE EXISTS (SELECT FROM worker me
                     WHERE me.id = $1 AND me.steady_since <= now() - make_interval(secs => $2))
 """
 
 
 async def follow_policy(worker: Any, *, steady_s: float) -> None:
-    """Open the policy's own scope once no living worker's policy has a standing safe mode."""
-    if await hot().fetchrow(_POLICY_LET_GO, worker, steady_s) is not None:
-        told = "no living worker's policy has safe_mode.enabled any more"
-        await flip(POLICY, GateMode.OPEN, who="policy", reason=told)
+    """Put the policy's own scope as the living workers' policies have it: the strictest counts.
+
+    Whoever looked before a strict worker came may open it once too often; the next look shuts it,
+    and that worker itself writes nothing meanwhile. A gate that somebody holds is left for later.
+    """
+    row = await hot().fetchrow(_POLICY_STANDS, worker, steady_s)
+    if row is None or row["shut"] == row["wanted"]:
+        return
+    mode, told = GateMode.OPEN, "no living worker's policy has safe_mode.enabled any more"
+    if row["wanted"]:
+        mode, told = GateMode.READ_ONLY, "a living worker's policy has safe_mode.enabled"
+    try:
+        await flip(POLICY, mode, who=POLICY, reason=told, patience_s=2.0)
+    except GateBusy as error:
+        log.warning("gate.busy", error=str(error))

@@ -101,9 +101,9 @@ async def take() -> list[Due]:
     return [Due(*row) for row in await hot().fetch(_TAKE)]
 
 
-async def tell(notice: str, kind: NoticeKind, told: str) -> None:
-    """Write one down, once for this id."""
-    await hot().execute(
+async def tell(connection: Any, notice: str, kind: NoticeKind, told: str) -> None:
+    """Write one down, once for this id, in the transaction that `connection` is in."""
+    await connection.execute(
         "INSERT INTO notice (id, kind, told) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING",
         notice,
         kind,

@@ -18,7 +18,7 @@ from models.database import close_database, hot, open_database
 from producer import gates, requests, reviews, runs
 from producer.auth import Doorman
 from producer.problems import Handler, as_problems
-from producer.state import STATE, State
+from producer.state import ANSWER_BY, STATE, State
 from producer.waiting import Waiting
 
 log = structlog.get_logger()
@@ -71,6 +71,7 @@ async def in_time(request: web.Request, handler: Handler) -> web.StreamResponse:
     """A frozen PostgreSQL costs a client seconds; a statement's own limit is half a minute."""
     await request.read()  # at the client's pace
     wait_s = request.app[STATE].settings.api.wait_limit_s if "wait" in request.query else 0
+    request[ANSWER_BY] = asyncio.get_running_loop().time() + ANSWER_S + wait_s
     async with asyncio.timeout(ANSWER_S + wait_s):
         return await handler(request)
 

@@ -42,7 +42,7 @@ def check(
             try:
                 last = await verify(noted)
             except BrokenChain as broken:
-                console.print(f"[red]the audit is broken[/]: {broken}", highlight=False)
+                console.print(f"the audit is broken: {broken}", highlight=False, style="red")
                 raise typer.Exit(1) from None
         told = f"{last.seq:,} lines, all whole; head {last.hash.hex()}" if last else "no lines yet"
         console.print(told, highlight=False, soft_wrap=True)

@@ -53,7 +53,8 @@ class Doorman:
         known = await self._credential(public) if public else None
         if known is None or not hmac.compare_digest(known.proof, proof_of(key.strip())):
             raise Unauthenticated("this API key is unknown or revoked")
-        return Caller(known.tenant, known.operator, f"{known.tenant}, with key {known.id}")
+        role = "operator" if known.operator else "tenant"
+        return Caller(known.tenant, known.operator, f"{role} {known.tenant}, with key {known.id}")
 
     async def _credential(self, public: str) -> Credential | None:
         read_at, known = self._known.get(public, (0.0, None))

@@ -1,6 +1,7 @@
 """A command's connections, and how it says what went wrong."""
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -10,6 +11,7 @@ from typing import Any
 
 import asyncpg
 import orjson
+import structlog
 import typer
 import uvloop
 from pydantic import ValidationError
@@ -40,7 +42,12 @@ async def database() -> AsyncIterator[Bell]:
 
 
 def run(command: Coroutine[Any, Any, None]) -> None:
-    """Run a command to its end; a refusal is a sentence and exit code 2."""
+    """Run a command to its end, without log lines; a refusal is a sentence and exit code 2."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(command)

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import asyncpg
 from kombu import Connection
 from rich.table import Table
+from rich.text import Text
 
 from config.broker import transport_options
 from config.embedded import EmbeddedError, postgres_bin, redis_binary
+from config.policy_file import PolicyError, read
 from config.settings import Settings
 from config.surroundings import servers
 from models import schema
@@ -34,6 +36,7 @@ async def examine(settings: Settings) -> bool:
             told=f"embedded, in {settings.data}" if settings.embedded else "configured by URL",
         ),
     ]
+    findings.append(_policy(settings))
     if settings.embedded:
         findings += _binaries()
     try:
@@ -45,10 +48,20 @@ async def examine(settings: Settings) -> bool:
         findings.append(await asyncio.to_thread(_broker, found.broker_url, settings))
     table = Table(box=None, pad_edge=False, show_header=False)
     for each in findings:
-        mark = {True: "[green]ok[/]", None: "[yellow]without[/]", False: "[red]no[/]"}[each.well]
-        table.add_row(mark, each.what, each.told)
+        table.add_row(Text(*_MARKS[each.well]), each.what, each.told)
     console.print(table)
     return all(each.well is not False for each in findings)
+
+
+_MARKS = {True: ("ok", "green"), None: ("without", "yellow"), False: ("no", "red")}
+
+
+def _policy(settings: Settings) -> Finding:
+    try:
+        found = read(settings.policy)
+    except PolicyError as error:
+        return Finding("policy", well=False, told=str(error))
+    return Finding("policy", well=True, told=f"{settings.policy}, revision {found.revision}")
 
 
 def _binaries() -> list[Finding]:

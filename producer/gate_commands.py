@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from models.gate import FLEET, POLICY, Flip, GateBusy, GateMode, flip, gates
 from models.standstill import Standstill, drained, standstill, stopped
@@ -62,7 +63,7 @@ def show() -> None:
                 shut = row["mode"] != GateMode.OPEN
                 table.add_row(
                     plain(row["scope"]),
-                    f"[red]{row['mode']}[/]" if shut else row["mode"],
+                    Text(row["mode"], style="red" if shut else ""),
                     ago(row["changed_at"]),
                     plain(row["who"]),
                     plain(row["reason"]),
@@ -160,7 +161,7 @@ def _not_the_policys(scope: str) -> None:
 
 
 def _flipped(done: Flip) -> str:
-    return f"{done.scope} is {done.mode}" + ("" if done.changed else ", and was before")
+    return f"{plain(done.scope)} is {done.mode}" + ("" if done.changed else ", and was before")
 
 
 def _told(found: Standstill) -> str:

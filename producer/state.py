@@ -21,3 +21,5 @@ class State:
 
 
 STATE = web.AppKey("state", State)
+ANSWER_BY = web.RequestKey("answer_by", float)
+"""Of a request: until when, by the loop's clock, it is answered."""

@@ -12,7 +12,8 @@ from rich.tree import Tree
 
 from models.run import Severity, StopReason
 
-console = Console()
+console = Console(markup=False)
+"""Without markup: what people wrote may hold brackets. Colours are styles."""
 _COLOURS = {
     Severity.NONE: "green",
     Severity.NOTICE: "yellow",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from config import telemetry
+from config.policy_file import rulebook
 from config.settings import settings
 from config.surroundings import servers
 from worker.app import WorkerProcess
@@ -30,6 +31,7 @@ def worker(
     own = settings()
     if room is not None:
         own = own.model_copy(update={"worker": own.worker.model_copy(update={"room": room})})
+    rulebook()  # a policy that is wrong is told here, in a sentence
     telemetry.configure(own, part="worker")
     found = servers(own)
     process = WorkerProcess(

@@ -2,13 +2,14 @@
 
 import asyncio
 import random
+from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
 import structlog
 
 from config.policy import Triggers
-from models import notice, pulse
+from models import pulse
 from models.database import TRANSIENT
 from models.gate import FLEET, GateBusy, GateMode, flip
 from models.pulse import Beat
@@ -61,11 +62,9 @@ class Tripwire:
         if self._gatekeeper.fleet is not GateMode.OPEN:
             return
         if (why := self.judge(await pulse.feel(self._triggers.window_s))) is not None:
-            done = await flip(FLEET, GateMode.READ_ONLY, who=_WHO, reason=why, loosen=False)
-            if done.changed:
-                told = f"The fleet went into safe mode by itself: {why}. When it is well again:"
-                told += " sluice safe-mode off --reason ..."
-                await notice.tell(f"tripped:{done.epoch}", notice.NoticeKind.TRIPPED, told)
+            told = f"The fleet went into safe mode by itself: {why}. When it is well again:"
+            told += " sluice safe-mode off --reason ..."
+            await flip(FLEET, GateMode.READ_ONLY, who=_WHO, reason=why, loosen=False, page=told)
 
     def judge(self, felt: Beat) -> str | None:
         """Why the gate should be shut, or None."""
@@ -74,7 +73,7 @@ class Tripwire:
         if enough and felt.failed >= own.failed_share * felt.ended:
             return f"{felt.failed} of {felt.ended} runs failed within {own.window_s:g} s"
         if own.usd_per_minute is not None:
-            slope = felt.usd * 60 / int(own.window_s)
+            slope = felt.usd * 60 / Decimal(str(own.window_s))
             if slope > own.usd_per_minute:
                 return f"{slope:.2f} USD a minute were spent over {own.window_s:g} s"
         return None

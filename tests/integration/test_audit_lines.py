@@ -64,7 +64,7 @@ async def test_every_flip_is_one_line_whoever_flips(database):
     await trip()
     await replace_the_database(database)
 
-    who = f"ops, with key {key.split('_')[1]}"
+    who = f"operator ops, with key {key.split('_')[1]}"
     assert await told(after) == [
         ("ada", "key", None, None, None),
         ("ada", "gate", "fleet", "closed", "at a terminal"),

@@ -171,7 +171,7 @@ async def test_parked_runs_come_back_the_oldest_first_in_cohorts_that_double(
     cohorts = []
     for _ in range(3):
         # Two sweepers at once are one cohort.
-        await asyncio.gather(sweep(), sweep())
+        await asyncio.gather(*(hot().fetch(sweeper._RELEASE) for _ in range(2)))
         cohorts.append(await hot().fetchval("SELECT count(*) FROM run WHERE status = 'queued'"))
         await hot().execute("UPDATE gate SET cohort_at = cohort_at - interval '1 s'")
 

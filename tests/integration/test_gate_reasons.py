@@ -52,7 +52,6 @@ async def test_a_reason_attacks_no_terminal_however_long_it_is(sluice):
     assert 10_000 <= gate.out.count("x") < 10_100
 
 
-@pytest.mark.xfail(reason="rich reads it as markup: a MarkupError, again at each look")
 @pytest.mark.parametrize("command", ["gate", "audit --limit 1", "safe-mode off --reason well"])
 async def test_a_reason_with_brackets_is_shown_as_it_was_written(sluice, command):
     await flip("pipeline:noop", GateMode.CLOSED, who="bob", reason="see [inc-7]: [/dev/sda1] full")
@@ -62,14 +61,12 @@ async def test_a_reason_with_brackets_is_shown_as_it_was_written(sluice, command
     assert (code, "see [inc-7]: [/dev/sda1] full" in said) == (0, True), erred[-200:]
 
 
-@pytest.mark.xfail(reason="told as `the database cannot be worked with`, exit 1")
 async def test_a_reason_that_is_no_text_is_refused_in_a_sentence(sluice):
     code, _, erred = await sluice("gate", "close", "--reason", os.fsdecode(b"caf\xe9"))
 
     assert (code, await stands()) == (2, "open"), erred
 
 
-@pytest.mark.xfail(reason="a command logs to the operator's standard output, unescaped")
 async def test_a_command_says_what_it_did_and_shows_no_log_lines(sluice):
     _, said, _ = await sluice("gate", "close", "--reason", "\x1b[2J")
 
