@@ -37,6 +37,8 @@ SESSION = {
     "jit": "off",  # our statements are short; planning them twice is not
     "idle_in_transaction_session_timeout": "5000",
     "lock_timeout": "10000",
+    # Under REPEATABLE READ the gate's check reads a stale snapshot, and writes leak past it.
+    "default_transaction_isolation": "read committed",
 }
 
 HOT_SESSION = {"enable_seqscan": "off"}
@@ -156,7 +158,6 @@ async def _assert_fit(connection: Any) -> None:
         raise DatabaseUnfit(f"PostgreSQL {major} is too old: Sluice needs {OLDEST} to {NEWEST}")
     level = await connection.fetchval("SHOW transaction_isolation")
     if level != "read committed":
-        # Under REPEATABLE READ the gate's check reads a stale snapshot, and writes leak past it.
         raise DatabaseUnfit(
             f"default_transaction_isolation is {level!r}; the promises are only proven under"
             " 'read committed': set it so for this database or this user"

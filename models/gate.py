@@ -3,7 +3,6 @@
 import asyncio
 import time
 from datetime import datetime
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -15,11 +14,10 @@ from sqlmodel import Field, SQLModel
 from models import audit, notice
 from models.columns import when, word
 from models.database import hot
+from models.scope import POLICY, known, readable
 
 log = structlog.get_logger()
 
-FLEET, POLICY = "fleet", "policy"
-"""The scopes of everybody: the operators' own, and the one that only the policy's file moves."""
 CHANNEL = "sluice_gate"
 PATIENCE_S = 30.0
 """How long a flip tries to get past sessions that hold the table."""
@@ -89,7 +87,7 @@ _FLIP = """
 _IN_THE_WAY = """
     SELECT a.pid, a.application_name, a.state,
            extract(epoch FROM clock_timestamp() - a.state_change)::float AS since_s,
-           a.state LIKE 'idle in transaction%'
+           (a.state LIKE 'idle in transaction%' OR a.wait_event = 'ClientRead')
                AND a.state_change < clock_timestamp() - make_interval(secs => $1) AS idle
       FROM pg_locks l JOIN pg_stat_activity a USING (pid)
      WHERE l.relation = 'gate'::regclass AND l.granted AND a.pid <> pg_backend_pid()
@@ -116,10 +114,10 @@ async def flip(
         ValueError: There is no such scope, or no reason that can be read.
         GateBusy: Other sessions held the table for half a minute, or for `patience_s`.
     """
-    _readable(scope, reason)
+    readable(scope, reason)
     stands = await hot().fetchrow("SELECT mode, epoch FROM gate WHERE scope = $1", scope)
     if stands is None:
-        await _known(scope)
+        await known(scope)
     elif stands["mode"] == mode or (not loosen and stands["mode"] == GateMode.CLOSED):
         # It was committed under the lock: nothing is left to wait for, and nobody held up.
         return Flip(scope, GateMode(stands["mode"]), stands["epoch"], changed=False)
@@ -136,15 +134,6 @@ async def flip(
             if time.monotonic() > give_up:
                 raise GateBusy(f"the gate was not flipped: {told or 'its table is held'}") from None
             await asyncio.sleep(0.01)
-
-
-def _readable(scope: str, reason: str) -> None:
-    if not reason.strip() or "\x00" in reason:
-        raise ValueError("a flip needs a reason: whoever comes next will read it")
-    try:
-        (scope + reason).encode()
-    except UnicodeEncodeError:
-        raise ValueError("scope and reason must be text: this cannot be written in UTF-8") from None
 
 
 async def _flip(
@@ -173,7 +162,11 @@ async def _flip(
 
 
 async def _clear_the_way() -> str:
-    """End sessions that only sit on the table, idle in a transaction; say who else holds it."""
+    """End sessions that sit on the table and wait for their client; say who else holds it.
+
+    A client that froze between parsing and binding a statement counts as active, and no time-out
+    of PostgreSQL ends it.
+    """
     rows = await hot().fetch(_IN_THE_WAY, _LOCK_MS / 1000)
     for row in rows:
         if row["idle"]:
@@ -187,29 +180,6 @@ async def _clear_the_way() -> str:
         f" {row['state']} for {row['since_s']:.0f} s"
         for row in rows
     )
-
-
-_NAMES = {
-    "tenant": "SELECT name FROM tenant UNION SELECT 'local'",
-    "pipeline": "SELECT DISTINCT name FROM contract",
-    "tool": "SELECT DISTINCT json_array_elements_text(tools) FROM contract",
-}
-_TENANT = "SELECT EXISTS (SELECT FROM request_key WHERE tenant = $1)"
-
-
-async def _known(scope: str) -> None:
-    """A misspelt scope would stop nothing, and nobody would notice."""
-    kind, _, name = scope.partition(":")
-    if scope in {FLEET, POLICY}:
-        return
-    if kind not in _NAMES or not name:
-        raise ValueError(f"{scope!r} is no scope: fleet, tenant:NAME, pipeline:NAME or tool:NAME")
-    names = [row[0] for row in await hot().fetch(_NAMES[kind])]
-    if name in names or (kind == "tenant" and await hot().fetchval(_TENANT, name)):
-        return
-    close = get_close_matches(name, names, n=1)
-    others = f"known are {', '.join(sorted(names)[:20]) or 'none'}"
-    raise ValueError(f"no {kind} is named {name!r}: " + (f"{close[0]!r}?" if close else others))
 
 
 async def gates() -> list[Any]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Text
@@ -37,6 +38,29 @@ async def open_windows(runs: Sequence[UUID]) -> None:
     """Make today's rows for the fleet and for the tenants of these runs; without them nothing
     paid is admitted."""
     await hot().execute(_OPEN, runs)
+
+
+class Used(NamedTuple):
+    """What stands in today's windows for one run: reserved and spent."""
+
+    fleet: Decimal
+    tenant: Decimal
+
+
+_USED = """
+    SELECT run.id, coalesce(f.reserved + f.spent, 0), coalesce(t.reserved + t.spent, 0)
+      FROM run
+      LEFT JOIN spend f ON f.scope = 'fleet' AND f.day = (now() AT TIME ZONE 'utc')::date
+      LEFT JOIN spend t ON t.scope = 'tenant:' || run.tenant
+                       AND t.day = (now() AT TIME ZONE 'utc')::date
+     WHERE run.id = ANY($1::uuid[])
+"""
+
+
+async def used_today(runs: Sequence[UUID]) -> dict[UUID, Used]:
+    """For people and explanations: by the time it is read it may have changed."""
+    rows = await hot().fetch(_USED, runs) if runs else []
+    return {row[0]: Used(row[1], row[2]) for row in rows}
 
 
 async def spending(days: int) -> list[Any]:

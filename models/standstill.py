@@ -84,27 +84,46 @@ async def standstill(scope: str, *, just_flipped: bool = False) -> Standstill:
     )
 
 
-async def stopped(scope: str, since: float) -> Standstill:
+class Overruled(Exception):
+    """Somebody else has flipped this gate meanwhile: what is under way behind it is not known."""
+
+
+async def stopped(scope: str, since: float, *, epoch: int | None = None) -> Standstill:
     """Come back once no write behind this gate starts any more: at the latest `send_before_s` and
-    a margin after `since`, the end of the flip on our monotonic clock.
+    a margin after `since`, the end of the flip on our monotonic clock. `epoch` is the flip's.
 
     Until then an unanswered write of a running run counts as one that may start, whatever the
     database's clock says of its deadline: that clock may have jumped in between.
+
+    Raises:
+        Overruled: The gate is not in that epoch any more.
     """
     window_s = settings().worker.send_before_s + MARGIN_S
     pause_s = _FIRST_LOOK_S
     while True:
         found = await standstill(scope, just_flipped=time.monotonic() - since < window_s)
         if not found.may_start:
+            await _undisturbed(scope, epoch)
             return found
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_LOOK_S)
 
 
-async def drained(scope: str, since: float) -> Standstill:
+async def drained(scope: str, since: float, *, epoch: int | None = None) -> Standstill:
     """Come back once none is under way either: at the latest after the slowest tool's timeout."""
-    found = await stopped(scope, since)
+    found = await stopped(scope, since, epoch=epoch)
     while found.may_travel:
         await asyncio.sleep(_LONGEST_LOOK_S)
         found = await standstill(scope)
+    await _undisturbed(scope, epoch)
     return found
+
+
+async def _undisturbed(scope: str, epoch: int | None) -> None:
+    """The gate stood as it was put all along: nothing came through that was not counted."""
+    if epoch is None:
+        return
+    row = await hot().fetchrow("SELECT epoch, mode, who FROM gate WHERE scope = $1", scope)
+    if row is None or row["epoch"] != epoch:
+        told = f"it is {row['mode']} now, by {row['who']}" if row else "its row is gone"
+        raise Overruled(f"the gate of {scope} was flipped again meanwhile: {told}")

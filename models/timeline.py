@@ -9,7 +9,8 @@ from sqlmodel import Field, SQLModel
 
 from models import audit
 from models.columns import when
-from models.gate import FLEET, GateMode
+from models.gate import GateMode
+from models.scope import FLEET
 
 log = structlog.get_logger()
 

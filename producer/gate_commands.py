@@ -3,17 +3,19 @@
 import time
 from collections.abc import Awaitable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from models.gate import FLEET, POLICY, Flip, GateBusy, GateMode, flip, gates
-from models.standstill import Standstill, drained, standstill, stopped
+from models.gate import Flip, GateBusy, GateMode, flip, gates
+from models.scope import FLEET, POLICY
+from models.standstill import Overruled, Standstill, drained, standstill, stopped
 from producer.connection import database, operator, run
 from producer.tables import ago, console, plain
 
+T = TypeVar("T")
 EXIT_INCOMPLETE = 3
 _LISTED = 50
 
@@ -129,11 +131,11 @@ async def _shut(scope: str, mode: GateMode, reason: str, wait: Wait) -> None:
         since = time.monotonic()
         console.print(_flipped(done))
         with console.status("writes admitted before may yet leave ..."):
-            found = await stopped(scope, since)
+            found = await _patiently(stopped(scope, since, epoch=done.epoch))
         console.print(f"STOPPED after {time.monotonic() - asked:.2f} s: no write starts any more")
         if wait is Wait.DRAINED:
             with console.status(f"waiting for {found.may_travel} writes under way ..."):
-                found = await drained(scope, since)
+                found = await _patiently(drained(scope, since, epoch=done.epoch))
             console.print(f"DRAINED after {time.monotonic() - asked:.2f} s: none is under way")
     console.print(_told(found))
     for each in found.in_doubt[:_LISTED] if wait is Wait.DRAINED else ():
@@ -145,11 +147,11 @@ async def _shut(scope: str, mode: GateMode, reason: str, wait: Wait) -> None:
         console.print(f"  ... and {len(found.in_doubt) - _LISTED:,} more: sluice gate")
 
 
-async def _patiently(flipping: Awaitable[Flip]) -> Flip:
+async def _patiently(doing: Awaitable[T]) -> T:
     try:
-        return await flipping
-    except GateBusy as busy:
-        typer.echo(f"sluice: {busy}", err=True)
+        return await doing
+    except (GateBusy, Overruled) as error:
+        typer.echo(f"sluice: {error}", err=True)
         raise typer.Exit(1) from None
 
 

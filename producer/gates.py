@@ -7,9 +7,10 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from models.gate import FLEET, POLICY, GateMode, flip, gates
+from models.gate import Flip, GateMode, flip, gates
 from models.refusal import plain
 from models.request import read_json
+from models.scope import FLEET, POLICY
 from models.standstill import Standstill, standstill, stopped
 from producer.auth import Caller
 from producer.problems import Forbidden, Malformed
@@ -60,18 +61,18 @@ async def put_gate(request: web.Request) -> web.Response:
     if mode is GateMode.OPEN:
         state.bell.ring()
     else:
-        answer |= _standing(await _stopped(scope, since, request), caller)
+        answer |= _standing(await _stopped(done, since, request), caller)
     return web.Response(body=orjson.dumps(answer), content_type="application/json")
 
 
-async def _stopped(scope: str, since: float, request: web.Request) -> Standstill:
+async def _stopped(done: Flip, since: float, request: web.Request) -> Standstill:
     """As far as it comes in the time that an answer may take; then `stopping`."""
     left_s = request[ANSWER_BY] - asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout(left_s - _LAST_LOOK_S):
-            return await stopped(scope, since)
+            return await stopped(done.scope, since, epoch=done.epoch)
     except TimeoutError:
-        return await standstill(scope, just_flipped=True)
+        return await standstill(done.scope, just_flipped=True)
 
 
 def _read(body: bytes) -> tuple[str, GateMode, str]:

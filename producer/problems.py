@@ -14,6 +14,7 @@ from models.gate import GateBusy
 from models.request import Malformed as MalformedRequest
 from models.request import Refused
 from models.review import BadAnswer, NotOpen
+from models.standstill import Overruled
 
 log = structlog.get_logger()
 
@@ -120,6 +121,8 @@ def _problem_for(error: Exception) -> Problem:
         return Conflict(str(error))
     if isinstance(error, BadAnswer):
         return Unprocessable(f"the answer does not fit the review: {error}")
+    if isinstance(error, Overruled):
+        return Conflict(str(error))
     if isinstance(error, GateBusy):
         return NotNow(str(error), retry_after_s=1)
     if isinstance(error, (DatabaseAway, *TRANSIENT)):

@@ -27,7 +27,7 @@ import orjson
 import pytest
 
 from config import embedded
-from config.policy_file import Rulebook, rulebook
+from config.rulebook import Rulebook, rulebook
 from models import contract, migrate
 from models.admission import Admission
 from models.database import close_database, dsn, hot, open_database

@@ -92,17 +92,37 @@ class Wire:
         """
         url, way = self._base.joinpath(path), line()
         leaving = Sending(call, way, f"{method} {url}", writes, has_body=json is not None)
-        leaving.refuse_when_late()
+        wrote_before = way.wrote(call)
         try:
-            async with way.session.request(
+            return await self._exchange(leaving, method, url, query=query, json=json)
+        except (Unavailable, Rejected) as error:
+            if not wrote_before:
+                raise
+            # Whatever became of this one, the call may have had its effect: not to be repeated.
+            told = f"{error} An earlier request of the same call had left."
+            raise Ambiguous(told, reason=error.reason) from error
+
+    async def _exchange(
+        self,
+        leaving: Sending,
+        method: str,
+        url: URL,
+        *,
+        query: Mapping[str, str] | None,
+        json: Any,
+    ) -> Reply:
+        leaving.refuse_when_late()
+        key = {"Idempotency-Key": leaving.call.key} if leaving.writes else {}
+        try:
+            async with leaving.line.session.request(
                 method,
                 url,
                 params=query,
                 data=None if json is None else orjson.dumps(json),
-                headers=self._headers | ({"Idempotency-Key": call.key} if writes else {}),
+                headers=self._headers | key,
                 allow_redirects=False,
                 timeout=leaving.clocks(),
-                middlewares=(never_again,) if writes else (),
+                middlewares=(never_again,) if leaving.writes else (),
                 trace_request_ctx=leaving,
             ) as response:
                 return await self._judge(response, leaving)

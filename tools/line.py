@@ -34,6 +34,10 @@ class Line:
         self.written[call] = None
         return first
 
+    def wrote(self, call: Call) -> bool:
+        """Whether a write of this call has left, or was about to."""
+        return call in self.written
+
 
 _lines: dict[tuple[int, asyncio.AbstractEventLoop], Line] = {}
 """By process too: a fork must not speak on its parent's sockets."""

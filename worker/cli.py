@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from config import telemetry
-from config.policy_file import rulebook
+from config.rulebook import rulebook
 from config.settings import settings
 from config.surroundings import servers
 from worker.app import WorkerProcess

@@ -14,13 +14,14 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from config.bell import Bell
-from config.policy_file import rulebook
+from config.rulebook import rulebook
 from config.settings import GAP_BEATS, Settings
 from models import contract, schema, timeline
 from models.admission import Admission
 from models.database import close_database, hot, open_database
 from models.fleet import Me, seen
-from models.gate import POLICY, GateMode, flip
+from models.gate import GateMode, flip
+from models.scope import POLICY
 from tools import http
 from worker.claim import Claims
 from worker.gatekeeper import Gatekeeper

@@ -7,10 +7,11 @@ from typing import Any
 
 import structlog
 
-from config.policy_file import Rulebook
+from config.rulebook import Rulebook
 from models.batcher import DatabaseAway
 from models.database import TRANSIENT, dedicated, hot
-from models.gate import CHANNEL, FLEET, POLICY, STRICTNESS, GateMode
+from models.gate import CHANNEL, STRICTNESS, GateMode
+from models.scope import FLEET, POLICY
 from tools.tool import Tool
 from worker.held import Held
 from worker.outcome import GateShut

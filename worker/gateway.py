@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from config.policy_file import Rulebook
+from config.rulebook import Rulebook
 from models.run import StopReason
 from tools.tool import Tool, faults
 from worker.gatekeeper import Gatekeeper

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from models.database import hot
-from models.gate import FLEET, POLICY, GateMode
-from models.spend import open_windows
+from models.gate import GateMode
+from models.scope import FLEET, POLICY
+from models.spend import Used, open_windows, used_today
 from worker.checkpoint import FENCE, Entry, accounted, identity
 from worker.outcome import GateShut, OutOfFunds
 
@@ -142,8 +143,8 @@ async def _flush(entries: Sequence[Entry], statement: str) -> list[BaseException
 async def _explained(
     entries: Sequence[Entry], answers: list[BaseException | None]
 ) -> list[BaseException | None]:
-    """Say of each refusal whose gate it was, or that the day's money is spent; where neither is
-    so any more, it is tried again in a moment."""
+    """Say of each refusal whose gate it was, or which ceiling; where it is neither any more, it
+    may be tried again at once, as if the fleet's gate had just been opened."""
     rows = await hot().fetch(
         _SHUT_BY,
         [each.run_id for each in entries],
@@ -151,21 +152,23 @@ async def _explained(
         [each.tool for each in entries],
         [each.needs for each in entries],
     )
-    found = {(row["run_id"], row["step"]): row["scope"] for row in reversed(rows)}
+    shut = {(row["run_id"], row["step"]): row["scope"] for row in reversed(rows)}
+    used = await used_today([each.run_id for each in entries if each.usd])
     return [
-        _reason(each, found.get((each.run_id, each.step)))
+        _reason(each, shut.get((each.run_id, each.step)), used.get(each.run_id))
         if isinstance(answer, GateShut)
         else answer
         for each, answer in zip(entries, answers, strict=True)
     ]
 
 
-def _reason(entry: Entry, scope: str | None) -> BaseException:
-    if scope is None and entry.usd:
-        ceilings = [
-            f"{each} USD a day for {whom}"
-            for each, whom in ((entry.tenant_usd, "the tenant"), (entry.fleet_usd, "the fleet"))
-            if each is not None
-        ]
-        return OutOfFunds(f"{entry.usd} USD more would break {' or '.join(ceilings) or 'nothing'}")
+def _reason(entry: Entry, scope: str | None, used: Used | None) -> BaseException:
+    if scope is None and used is not None:
+        for whom, ceiling, so_far in (
+            ("its tenant", entry.tenant_usd, used.tenant),
+            ("the fleet", entry.fleet_usd, used.fleet),
+        ):
+            if ceiling is not None and so_far + entry.usd > ceiling:
+                told = f"{entry.usd} USD more would break the {ceiling} USD a day of {whom}"
+                return OutOfFunds(told)
     return GateShut(scope or FLEET, entry.needs)

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from models.gate import FLEET, GateMode
+from models.gate import GateMode
 from models.review import ReviewKind
 from models.run import StopReason, WaitingFor
+from models.scope import FLEET
 
 
 class Outcome(BaseException):

@@ -11,8 +11,9 @@ import structlog
 from config.policy import Triggers
 from models import pulse
 from models.database import TRANSIENT
-from models.gate import FLEET, GateBusy, GateMode, flip
+from models.gate import GateBusy, GateMode, flip
 from models.pulse import Beat
+from models.scope import FLEET
 from worker.gatekeeper import Gatekeeper
 from worker.journal import Journal
 

@@ -13,7 +13,8 @@ import pytest
 from config import embedded
 from models import migrate, timeline
 from models.database import DatabaseUnfit, close_database, dsn, hot, open_database
-from models.gate import FLEET, GateMode, flip
+from models.gate import GateMode, flip
+from models.scope import FLEET
 from tests.conftest import finished, fleet_of, until
 
 

@@ -8,8 +8,9 @@ import time
 import pytest
 
 from models.database import hot
-from models.gate import FLEET, GateMode, flip
+from models.gate import GateMode, flip
 from models.run import StopReason
+from models.scope import FLEET
 from models.standstill import drained
 from tests.chaos.orders import order, straight_in
 from tests.conftest import finished, fleet_of, until

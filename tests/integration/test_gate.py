@@ -9,9 +9,10 @@ import pytest
 
 from models.batcher import DatabaseAway
 from models.database import hot
-from models.gate import FLEET, POLICY, GateMode, flip, follow_policy, gates
+from models.gate import GateMode, flip, follow_policy, gates
 from models.run import StopReason
-from models.standstill import drained, standstill, stopped
+from models.scope import FLEET, POLICY
+from models.standstill import Overruled, drained, standstill, stopped
 from tests import conftest
 from tests.conftest import reload, sweep
 from tools.tool import Ambiguous, Unavailable
@@ -250,6 +251,20 @@ async def test_stopped_waits_for_an_intent_that_may_leave_and_drained_lists_the_
     assert drained_after_s > 1.1
     assert (first.may_start, first.may_travel) == (0, 1)
     assert [(each.run_id, each.step) for each in last.in_doubt] == [(run, "once")]
+
+
+async def test_who_shut_the_gate_is_told_when_somebody_opens_it_meanwhile(submit, attempt, world):
+    run = await submit("once", {"n": 1})
+    world.loses_answer("probe.once", MemoryError("its worker dies here"))
+    await attempt(run)
+    done = await shut()
+    waiting = asyncio.create_task(stopped(FLEET, time.monotonic(), epoch=done.epoch))
+    await asyncio.sleep(0.1)
+
+    await opened()
+
+    with pytest.raises(Overruled, match="it is open now, by ada"):
+        await waiting
 
 
 async def test_a_closed_entry_of_several_tries_counts_until_the_last_may_no_longer_leave(

@@ -90,6 +90,22 @@ async def test_a_second_write_for_one_call_is_a_bug_and_does_not_leave(method):
     assert it.lines == [f"{method} /x", "GET /x"]
 
 
+@pytest.mark.parametrize("answer", ["503 Service Unavailable", "404 Not Found", "late"])
+async def test_once_a_call_has_written_no_later_refusal_says_that_nothing_happened(answer):
+    async with target(says("200 OK")) as it:
+        call = a_call(leaves_within_s=0.3)
+        await write(it, call)
+        if answer == "late":
+            await asyncio.sleep(0.3)
+            asked = write(it, call)
+        else:
+            it.answer = says(answer)
+            asked = read(it, call)
+
+        with pytest.raises(Ambiguous, match="An earlier request of the same call had left"):
+            await asked
+
+
 async def test_a_try_that_never_left_has_not_used_up_its_call():
     async with target(says("200 OK")) as it:
         call, url = a_call(), it.url

@@ -36,7 +36,7 @@ from models import (  # noqa: F401  # each registers its table
     tombstone,
 )
 from models import schema as schema_of_code
-from models.database import DatabaseUnfit, close_database, dsn, open_database
+from models.database import close_database, dsn, hot, open_database
 from tests.conftest import lacking
 from tools.tickets import desk  # noqa: F401  # registers its table
 
@@ -119,15 +119,26 @@ async def test_the_tables_are_what_the_models_say(schema):
     assert [str(each) for each in differences] == []
 
 
-async def test_a_database_that_would_break_a_promise_is_refused(schema):
+async def test_every_connection_reads_committed_whatever_the_databases_default_is(schema):
     admin = await asyncpg.connect(dsn(schema))
     name = await admin.fetchval("SELECT current_database()")
     await admin.execute(
         f"ALTER DATABASE {name} SET default_transaction_isolation TO 'repeatable read'"
     )
     try:
-        with pytest.raises(DatabaseUnfit, match="repeatable read"):
-            await open_database(schema)
+        await open_database(schema, connections=3)
+        try:
+            levels = await asyncio.gather(*(_level() for _ in range(3)))
+        finally:
+            await close_database()
+        assert set(levels) == {"read committed"}
     finally:
         await admin.execute(f"ALTER DATABASE {name} RESET default_transaction_isolation")
         await admin.close()
+
+
+async def _level() -> str:
+    """Of some connection of the pool, while others are in use too."""
+    async with hot().acquire() as connection:
+        await connection.execute("SELECT pg_sleep(0.2)")
+        return await connection.fetchval("SHOW transaction_isolation")

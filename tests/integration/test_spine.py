@@ -5,8 +5,9 @@ from decimal import Decimal
 import pytest
 
 from models.database import hot
-from models.gate import FLEET, GateMode, flip
+from models.gate import GateMode, flip
 from models.run import RunStatus, StopReason
+from models.scope import FLEET
 from tests.conftest import document, expire_lease, reload, sweep
 from tools.tool import Ambiguous, Rejected, Unavailable
 from worker import retry, use

@@ -198,7 +198,7 @@ MUTANTS = (
     ),
     Mutant(
         "P4", "aiohttp resends", "tools/http.py",
-        "middlewares=(never_again,) if writes else (),",
+        "middlewares=(never_again,) if leaving.writes else (),",
         "middlewares=(),",
         f"{LINE}::test_a_write_on_a_kept_connection_that_breaks_is_not_sent_again",
     ),
@@ -225,6 +225,25 @@ MUTANTS = (
         "        if not found.may_start:\n",
         "        if True:\n",
         f"{GATE}::test_stopped_waits_for_an_intent_that_may_leave_and_drained_lists_the_doubt",
+    ),
+    Mutant(
+        "P6", "who shut the gate is not told that somebody opened it", "models/standstill.py",
+        'if row is None or row["epoch"] != epoch:',
+        "if False:",
+        f"{GATE}::test_who_shut_the_gate_is_told_when_somebody_opens_it_meanwhile",
+    ),
+    Mutant(
+        "P6", "not every connection reads committed", "models/database.py",
+        '    "default_transaction_isolation": "read committed",\n',
+        "",
+        "tests/integration/test_migrations.py"
+        "::test_every_connection_reads_committed_whatever_the_databases_default_is",
+    ),
+    Mutant(
+        "P4", "a later refusal says of the whole call that nothing happened", "tools/http.py",
+        "            if not wrote_before:\n",
+        "            if True:\n",
+        f"{LINE}::test_once_a_call_has_written_no_later_refusal_says_that_nothing_happened",
     ),
     Mutant(
         "P6", "DRAINED does not wait for what is under way", "models/standstill.py",

@@ -17,7 +17,8 @@ import structlog
 from config import embedded
 from models import migrate
 from models.database import close_database, dsn, open_database
-from models.gate import FLEET, GateMode
+from models.gate import GateMode
+from models.scope import FLEET
 from tests.race.arena import arena
 from tests.race.flipper import Flips, race
 from tests.race.idle import idle

@@ -13,7 +13,8 @@ from uuid import UUID, uuid4
 
 from models import contract
 from models.database import hot
-from models.gate import FLEET, GateMode, flip
+from models.gate import GateMode, flip
+from models.scope import FLEET
 from tests.conftest import until
 from tests.race.variants import VARIANTS
 from tests.race.witness import Arrivals

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
 
-from models.gate import FLEET, GateMode, flip
+from models.gate import GateMode, flip
+from models.scope import FLEET
 from tests.race.arena import Arena
 from tests.race.variants import VARIANTS, Variant
 from tests.race.verdict import Round, Verdict

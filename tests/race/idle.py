@@ -2,7 +2,8 @@
 
 from time import monotonic
 
-from models.gate import FLEET, GateMode, flip
+from models.gate import GateMode, flip
+from models.scope import FLEET
 from models.standstill import stopped
 from tests.race.verdict import quantile
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from models.database import close_database, hot, open_database
-from models.gate import FLEET, GateMode, flip
+from models.gate import GateMode, flip
+from models.scope import FLEET
 from models.standstill import Standstill, stopped
 from tests import target as targets
 from tests.conftest import Fleet, finished, until

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from models.gate import FLEET, GateMode
+from models.gate import GateMode
+from models.scope import FLEET
 from tests.race.arena import Arena, arena
 from tests.race.flipper import Flips, race
 from tests.race.idle import idle_ms

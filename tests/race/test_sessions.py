@@ -10,7 +10,8 @@ import asyncpg
 import structlog
 
 from models.database import TRANSIENT, dsn
-from models.gate import FLEET, GateMode, flip
+from models.gate import GateMode, flip
+from models.scope import FLEET
 
 _ENDED = "gate.idle_session_ended"
 

@@ -16,7 +16,7 @@ from uuid import UUID
 import orjson
 import uvloop
 
-from config.policy_file import rulebook
+from config.rulebook import rulebook
 from models.budget import Budget, Usage
 from models.database import open_database
 from tests.race.variants import VARIANTS

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from config import policy_file
-from config.policy_file import PolicyError, Rulebook, read
+from config import policy_file, rulebook
+from config.policy_file import PolicyError, read
+from config.rulebook import Rulebook
 
 SAFE_DEFAULT = """
 agent:
@@ -109,7 +110,7 @@ def test_deny_wins_and_an_overlay_adds_to_it(tmp_path):
 
 
 def test_a_changed_file_is_read_again_and_a_broken_one_changes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(policy_file, "LOOK_S", 0.0)
+    monkeypatch.setattr(rulebook, "LOOK_S", 0.0)
     path = wrote(tmp_path, "tools: {deny: [a]}")
     rules = Rulebook(path)
     first = rules.revision
