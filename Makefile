@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 WHEELS := $(if $(OFFLINE),--no-index --find-links wheelhouse)
 BACKLOG ?= samples/backlog.csv
 
-.PHONY: help install demo up check test chaos chaos-long mutants bench clean lock wheelhouse
+.PHONY: help install demo up check test chaos chaos-long race mutants bench clean lock wheelhouse
 
 help:           ## This list
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ chaos: install  ## Broken servers, a blow at every boundary of a run, four minut
 	$(BIN)/python -m tests.chaos --minutes 4
 chaos-long: install ## An hour: 10,000 requests, hundreds of kills, both brokers
 	$(BIN)/python -m tests.chaos --long --logs out/chaos
+race: install   ## 10,000 flips of the gate against eight writers (a quarter of an hour)
+	SLUICE_TEST_LONG=1 $(BIN)/pytest -q tests/race
+	$(BIN)/python -m tests.race --flips 10000
 mutants: install ## Take every guard out in turn, and see a test go red (ten minutes)
 	$(BIN)/python -m tests.mutants
 bench: install  ## Runs per second, latency and cost per run, raw Celery beside it (ten minutes)
