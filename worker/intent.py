@@ -164,11 +164,14 @@ async def _explained(
 
 def _reason(entry: Entry, scope: str | None, used: Used | None) -> BaseException:
     if scope is None and used is not None:
-        for whom, ceiling, so_far in (
-            ("its tenant", entry.tenant_usd, used.tenant),
-            ("the fleet", entry.fleet_usd, used.fleet),
-        ):
-            if ceiling is not None and so_far + entry.usd > ceiling:
-                told = f"{entry.usd} USD more would break the {ceiling} USD a day of {whom}"
-                return OutOfFunds(told)
+        told = [
+            f"{entry.usd} USD more would break the {ceiling} USD a day of {whom} ({so_far} used)"
+            for whom, ceiling, so_far in (
+                ("its tenant", entry.tenant_usd, used.tenant),
+                ("the fleet", entry.fleet_usd, used.fleet),
+            )
+            if ceiling is not None
+        ]
+        if told:
+            return OutOfFunds(" or ".join(told))
     return GateShut(scope or FLEET, entry.needs)

@@ -23,6 +23,7 @@ DOUBT, CHECKPOINT = "tests/integration/test_doubt.py", "tests/integration/test_c
 CANCEL, RETENTION = "tests/integration/test_cancel.py", "tests/integration/test_retention.py"
 LINE, HTTP = "tests/integration/test_line.py", "tests/integration/test_http.py"
 DEAD = "tests/chaos/test_dead_workers.py"
+SPEND = "tests/integration/test_spend.py"
 POLICY = "tests/integration/test_policy_in_force.py"
 GATE, SAFE = "tests/integration/test_gate.py", "tests/chaos/test_safe_mode.py"
 
@@ -421,6 +422,25 @@ MUTANTS = (
         "if tool.name in policy.tools.idempotency_required and not answerable(tool):",
         "if False:",
         f"{POLICY}::test_a_write_that_must_be_idempotent_needs_a_target_that_can_tell",
+    ),
+    Mutant(
+        "P5", "the day's windows are not asked", "worker/intent.py",
+        '{_PAYABLE if paid else ""}',
+        "",
+        f"{SPEND}::test_in_one_batch_only_so_many_are_admitted_as_can_be_paid",
+    ),
+    Mutant(
+        "P5", "the windows are not locked", "worker/intent.py",
+        "ORDER BY scope <> '{FLEET}', scope FOR UPDATE),",
+        "ORDER BY scope <> '{FLEET}', scope),",
+        f"{SPEND}::test_sixty_four_at_once_never_break_a_ceiling_at_any_commit",
+    ),
+    Mutant(
+        "P5", "money is booked in today's window, whenever it was reserved",
+        "models/migrations/versions/0005_spend.py",
+        "coalesce(NEW.spend_day, (now() AT TIME ZONE 'utc')::date);",
+        "(now() AT TIME ZONE 'utc')::date;",
+        f"{SPEND}::test_over_midnight_money_is_settled_where_it_was_reserved",
     ),
     Mutant(
         "P5", "the policy's ceilings are not kept", "worker/runner.py",
