@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from config.policy_logging import Logging
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -123,17 +125,6 @@ class OutputValidation(_Part):
 class Validation(_Part):
     input: InputValidation = InputValidation()
     output: OutputValidation = OutputValidation()
-
-
-class Logging(_Part):
-    """Of the one line that each step writes."""
-
-    level: str | None = None
-    structured: bool | None = None
-    include: tuple[str, ...] | None = None
-    """The fields of a step's line; None: all."""
-    redact: tuple[str, ...] = ()
-    """Names whose values are hidden, beside those that always are."""
 
 
 class Triggers(_Part):

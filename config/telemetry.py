@@ -6,15 +6,19 @@ import sys
 import sentry_sdk
 import structlog
 
+from config.policy_logging import Logging
+from config.redaction import Redactor
 from config.settings import Settings
 
 _QUIET = ("celery", "kombu", "amqp", "asyncio", "aiohttp.access", "alembic")
 
 
-def configure(settings: Settings, *, part: str) -> None:
-    """Set up this process's log lines: readable on a terminal, JSON elsewhere."""
-    level = logging.getLevelName(settings.log_level.upper())
-    terminal = sys.stderr.isatty()
+def configure(settings: Settings, *, part: str, policy: Logging | None = None) -> None:
+    """Set up this process's log lines: readable on a terminal, JSON elsewhere, without secrets."""
+    own = policy or Logging()
+    said = settings.log_level if "log_level" in settings.model_fields_set else own.level
+    level = logging.getLevelName((said or settings.log_level).upper())
+    terminal = sys.stderr.isatty() if own.structured is None else not own.structured
     render = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
@@ -24,6 +28,7 @@ def configure(settings: Settings, *, part: str) -> None:
                 fmt="%H:%M:%S" if terminal else "iso", utc=not terminal
             ),
             structlog.processors.format_exc_info,
+            Redactor(own.redact).processor,
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),

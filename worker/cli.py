@@ -31,8 +31,8 @@ def worker(
     own = settings()
     if room is not None:
         own = own.model_copy(update={"worker": own.worker.model_copy(update={"room": room})})
-    rulebook()  # a policy that is wrong is told here, in a sentence
-    telemetry.configure(own, part="worker")
+    policy = rulebook().file.policy  # one that is wrong is told here, in a sentence
+    telemetry.configure(own, part="worker", policy=policy.logging)
     found = servers(own)
     process = WorkerProcess(
         own,

@@ -12,6 +12,7 @@
 """
 
 import hashlib
+import time
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from worker.journal import Journal
 from worker.order import Order
 from worker.outcome import LostLease, Overtaken, Stop
 from worker.permission import permit
+from worker.step_line import tell
 from worker.trip import Trip
 
 A = TypeVar("A", bound=BaseModel)
@@ -86,10 +88,15 @@ class Gateway:
             record=record,
         )  # fmt: skip
         trip = Trip(self._journal, self.gatekeeper, held, order, send_s=self._send_before_s)
+        begun = time.monotonic()
         try:
             value: R = await trip.make()
         except Overtaken:
             return tool.gives.model_validate_json(await self._overtaken(held, order))
+        except BaseException as error:
+            tell(policy.logging, held, order, begun, error)
+            raise
+        tell(policy.logging, held, order, begun)
         return value
 
     async def _overtaken(self, held: Held, order: Order) -> bytes:

@@ -1,11 +1,12 @@
 """The policy in force: each key of it, seen from outside the gateway."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from models.database import hot
 from models.run import StopReason
 from tests.conftest import document, reload
-from tools.tool import Ambiguous, Unavailable
+from tools.tool import Ambiguous, Rejected, Unavailable
 from worker import retry, use
 
 
@@ -205,3 +206,30 @@ async def test_strict_arguments_are_not_coerced(submit, attempt, world, governed
         assert world.calls == []
     else:
         assert document(row["result"]) == {"n": 5}
+
+
+async def test_each_call_writes_one_line_with_the_fields_that_the_policy_names(
+    submit, attempt, world, governed
+):
+    governed("logging: {include: [run_id, tool, args_hash, elapsed_s, status, stop_reason]}")
+    run = await submit("five-writes", {})
+    world.breaks("probe.write", Rejected("no"))
+
+    with capture_logs() as logs:
+        await attempt(run)
+
+    lines = [each for each in logs if each["event"] == "step.done"]
+    assert [(each["run_id"], each["tool"], each["status"]) for each in lines] == [
+        (str(run), "probe.write", "rejected")
+    ]
+    assert lines[0]["stop_reason"] == StopReason.TOOL_FAILED
+    assert set(lines[0]) == {
+        "event", "log_level", "run_id", "tool", "args_hash", "elapsed_s", "status", "stop_reason",
+    }  # fmt: skip
+
+
+async def test_without_such_fields_no_call_writes_a_line(submit, attempt):
+    with capture_logs() as logs:
+        await attempt(await submit("five-writes", {}))
+
+    assert "step.done" not in {each["event"] for each in logs}
