@@ -123,7 +123,7 @@ async def flip(
         return Flip(scope, GateMode(stands["mode"]), stands["epoch"], changed=False)
     patience_s = PATIENCE_S if patience_s is None else patience_s
     give_up = time.monotonic() + patience_s
-    lock_ms = min(_LOCK_MS, int(1000 * patience_s / 2))
+    lock_ms = max(1, min(_LOCK_MS, int(1000 * patience_s / 2)))  # 0 would be for ever
     while True:
         try:
             return await _flip(
