@@ -30,11 +30,13 @@ class LoopDetection(_Part):
     """When a run goes round in circles; see worker/repetition.py."""
 
     repeated_calls_threshold: int = Field(default=3, ge=2)
-    """So many calls of one tool in a row, with the same arguments and the same result."""
-    alternating_threshold: int = Field(default=3, ge=2)
-    """So many times the same two such calls in turn."""
+    """So many calls of one tool with the same arguments and result, and no new write between."""
+    alternating_threshold: int = Field(default=2, ge=2)
+    """So many times the same two, three or four calls in turn."""
     no_progress_threshold: int = Field(default=6, ge=2)
-    """So many calls, one after the other, that brought nothing new."""
+    """So many calls, one after the other, that failed or brought nothing new."""
+    failures_threshold: int = Field(default=4, ge=2)
+    """So many calls, one after the other, that failed."""
 
 
 class Agent(_Part):

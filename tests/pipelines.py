@@ -1,6 +1,7 @@
 """Pipelines that only tests and benchmarks run: each shows one thing the machinery must carry."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from decimal import Decimal
@@ -309,6 +310,52 @@ async def one_ticket(flow: Flow, given: Number) -> Number:
     return given
 
 
+TICKS: list[int] = []
+"""How often `probe.tick` was asked."""
+
+
+@tool("probe.tick", effect=Effect.READ, timeout_s=5)
+async def tick(args: Value, call: Call) -> Value:
+    TICKS.append(args.n)
+    return Value(n=len(TICKS))
+
+
+@tool("probe.poll", effect=Effect.READ, timeout_s=5, poll=True)
+async def poll(args: Value, call: Call) -> Value:
+    return args
+
+
+class Plan(BaseModel, extra="forbid"):
+    """Calls such as `read 1`; `read 1 + read 2` side by side; `ask 1` and `guess 1` are verbs."""
+
+    steps: list[str]
+
+
+SPUN = {"read": read, "write": write, "put": put, "tick": tick, "poll": poll}
+
+
+@pipeline("plan", version=1, tools=[*SPUN.values()], budget=Budget(steps=1000, tool_calls=1000))
+async def planned(flow: Flow, given: Plan) -> Number:
+    """Does what it is told; a failure is caught, and what was done is kept."""
+
+    async def do(step: str, what: str) -> None:
+        verb, n = what.split()
+        if verb == "ask":
+            await flow.ask(step, about=Guess(n=int(n), confidence=0), reason="go on?")
+        elif verb == "guess":
+            await flow.decide(step, GUESS, n=int(n))
+        elif verb == "back":
+            await flow.roll_back(to=f"{n}-0")
+        else:
+            with contextlib.suppress(ToolFailed):
+                await flow.call(step, SPUN[verb], n=int(n))
+
+    for i, each in enumerate(given.steps):
+        await flow.all(*(do(f"{i}-{k}", what) for k, what in enumerate(each.split(" + "))))
+        await flow.partial(Number(n=i + 1))
+    return Number(n=len(given.steps))
+
+
 PIPELINES: Catalogue = {
     (each.name, each.version): each
     for each in (
@@ -317,6 +364,6 @@ PIPELINES: Catalogue = {
         write_once, write_looked_up,
         slow_write, short_memory, slow_and_more, poison, newcomer, put_or_undo, pay_or_undo,
         destructive, undeclared, twice_the_name, lied_to, short_of_time,
-        one_ticket,
+        one_ticket, planned,
     )
 }  # fmt: skip

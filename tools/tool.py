@@ -133,6 +133,8 @@ class Tool(Generic[A, R]):
     sees_after_s: float = 0.0
     """WRITE_ONCE: how late the target's look-up sees a write."""
     undo: Undo[A, R] | None = None
+    poll: bool = False
+    """Its answer is expected to stay the same for a while: asking again is no loop."""
 
     def __post_init__(self) -> None:
         if self.effect is Effect.WRITE and self.key_kept_for_s <= 0:
@@ -167,6 +169,7 @@ def tool(
     lookup: Callable[[Any, Call], Awaitable[Sighting[Any]]] | None = None,
     sees_after_s: float = 0.0,
     undo: Undo[Any, Any] | None = None,
+    poll: bool = False,
 ) -> Callable[[Callable[[A, Call], Awaitable[R]]], Tool[A, R]]:
     """Make a tool of `async def run(args: A, call: Call) -> R`; its annotations are its contract.
 
@@ -196,6 +199,7 @@ def tool(
             lookup=lookup,
             sees_after_s=sees_after_s,
             undo=undo,
+            poll=poll,
         )
 
     return declare

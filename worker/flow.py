@@ -93,6 +93,7 @@ class Flow:
         digest = hashlib.sha256(b"ask\0" + proposal).digest()
         record = self._held.record.get(step)
         if record is not None and (result := record.replay(digest)) is not None:
+            self._held.repetition.answered()
             return type(about).model_validate_json(result)
         self._held.begin(fresh=record is None)
         raise Ask(
@@ -148,7 +149,8 @@ class Flow:
         An outcome waits until its siblings have settled, so that nothing is left half done:
         LostLease goes before Stop, Ask and Snooze; the questions of several are asked at once.
         """
-        results = await asyncio.gather(*steps, return_exceptions=True)
+        fork = self._held.repetition.fork(steps)
+        results = await asyncio.gather(*fork.tasks, return_exceptions=True)
         outcomes = [each for each in results if isinstance(each, Outcome)]
         for kind in _PRECEDENCE:
             same = [each for each in outcomes if isinstance(each, kind)]
@@ -156,6 +158,7 @@ class Flow:
                 raise Ask([q for each in same if isinstance(each, Ask) for q in each.questions])
             if same:
                 raise same[0]
+        fork.join()
         for each in results:
             if isinstance(each, BaseException):
                 raise each

@@ -9,6 +9,7 @@
 7  send       with the step's key and a deadline
 8  contract   the result is parsed, and comes back from the bytes that are recorded
 9  settle     one transaction: fence, outcome, cost
+10 repetition what goes in circles ends here; a replayed step is looked at as well
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from config.policy import Policy
 from config.rulebook import Rulebook
 from models.run import StopReason
 from tools.tool import Tool, faults
@@ -25,7 +27,7 @@ from worker.gatekeeper import Gatekeeper
 from worker.held import Held
 from worker.journal import Journal
 from worker.order import Order
-from worker.outcome import LostLease, Overtaken, Stop
+from worker.outcome import LostLease, Overtaken, Stop, ToolFailed
 from worker.permission import permit
 from worker.step_line import tell
 from worker.trip import Trip
@@ -64,7 +66,8 @@ class Gateway:
 
         Raises:
             ToolFailed: The tool's final failure, as recorded.
-            Stop: A budget or the allowlist does not let the call through.
+            Stop: A budget or the allowlist does not let the call through, or the run goes in
+                circles: then the step is recorded.
             Snooze: Rate limit or outage: later, not never.
             Ask: An earlier try may have happened, and only a person can find out.
             GateShut: The fleet's switch forbids writes now.
@@ -74,25 +77,38 @@ class Gateway:
         args = _parse(tool, given, strict=policy.validation.input.strict)
         passed = args.__pydantic_serializer__.to_json(args, exclude_unset=True)
         digest = hashlib.sha256(tool.name.encode() + b"\0" + passed).digest()
-        record = held.record.get(step)
-        if record is not None and (result := record.replay(digest)) is not None:
-            held.met(tool.name, digest)
+        order = Order.under(
+            policy, tool, step=step, number=number, args=args, passed=passed, digest=digest,
+            record=held.record.get(step),
+        )  # fmt: skip
+        try:
+            value: R = await self._outcome(held, order, policy, allowed)
+        except ToolFailed as failure:
+            _saw(held, order, f"{failure.reason}: {failure}".encode(), failed=True)
+            raise
+        _saw(held, order, order.result, failed=False)
+        return value
+
+    async def _outcome(
+        self, held: Held, order: Order, policy: Policy, allowed: Mapping[str, Tool[Any, Any]]
+    ) -> Any:
+        tool, record = order.tool, order.record
+        if record is not None and (result := record.replay(order.digest)) is not None:
+            held.met(tool.name, order.digest)
+            order.result = result
             return tool.gives.model_validate_json(result)
         if allowed.get(tool.name) is not tool:
             raise Stop(StopReason.TOOL_DENIED, f"{held.pipeline} does not declare {tool.name}")
         permit(policy, tool)
         held.begin(fresh=record is None, calls=1)
-        held.meet(policy, tool.name, digest)
-        order = Order.under(
-            policy, tool, step=step, number=number, args=args, passed=passed, digest=digest,
-            record=record,
-        )  # fmt: skip
+        held.meet(policy, tool.name, order.digest)
         trip = Trip(self._journal, self.gatekeeper, held, order, send_s=self._send_before_s)
         begun = time.monotonic()
         try:
-            value: R = await trip.make()
+            value = await trip.make()
         except Overtaken:
-            return tool.gives.model_validate_json(await self._overtaken(held, order))
+            order.result = await self._overtaken(held, order)
+            return tool.gives.model_validate_json(order.result)
         except BaseException as error:
             tell(policy.logging, held, order, begun, error)
             raise
@@ -114,3 +130,10 @@ def _parse(tool: Tool[A, R], given: Mapping[str, Any], *, strict: bool) -> A:
         raise Stop(
             StopReason.TOOL_DENIED, f"{tool.name} does not take these arguments: {faults(error)}"
         ) from error
+
+
+def _saw(held: Held, order: Order, got: bytes, *, failed: bool) -> None:
+    """Note a step whose outcome is recorded, before the pipeline hears of it."""
+    tool = order.tool
+    if not (tool.poll or held.undoing):
+        held.repetition.saw(tool.name, order.digest, got, writes=tool.writes, failed=failed)

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
 
-from config.policy import Policy
+from config.policy import LoopDetection, Policy
 from models.budget import Budget, Usage
 from models.run import StopReason
 from worker.outcome import Stop
 from worker.record import Record
+from worker.repetition import Repetition
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +40,7 @@ class Held:
     calls_of: Counter[str] = field(default_factory=Counter)
     unique: set[bytes] = field(default_factory=set)
     """Of tool and arguments together."""
+    repetition: Repetition = field(default_factory=lambda: Repetition(LoopDetection()))
     partial: bytes | None = None
     leaving: bool = False
     """The worker shuts down: leave at the next step."""

@@ -33,6 +33,8 @@ class Order:
     retryable: frozenset[int] | None
     """HTTP answers after which one more try may help; None: whichever may be tried again."""
     spend: Spend
+    result: bytes = b""
+    """As it was recorded, once it is."""
 
     @classmethod
     def under(cls, policy: Policy, tool: Tool[Any, Any], **more: Any) -> "Order":

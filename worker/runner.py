@@ -23,6 +23,7 @@ from worker.journal import Journal
 from worker.outcome import Ask, GateShut, LostLease, Snooze, Stop, ToolFailed
 from worker.parking import Parking
 from worker.pipeline import Catalogue, Pipeline
+from worker.repetition import Repetition
 
 log = structlog.get_logger()
 
@@ -68,6 +69,7 @@ class Runner:
                 held.record = {each.step: each for each in records}
             policy = self._gateway.rulebook.of(held.tenant, held.pipeline)
             held.budget = held.budget.within(policy.agent.budgets)
+            held.repetition = Repetition(policy.agent.loop_detection)
             return await self._body(held, self._catalogue[held.pipeline, held.version])
         except (LostLease, DatabaseAway):
             raise

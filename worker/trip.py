@@ -163,6 +163,7 @@ class Trip:
                 )
             )
         await self._write(EntryState.SETTLED, result=written, usd=self._tool.cost_usd)
+        self._order.result = written
         return value
 
     async def _fail(self, error: ToolError) -> NoReturn:

@@ -25,6 +25,7 @@ LINE, HTTP = "tests/integration/test_line.py", "tests/integration/test_http.py"
 DEAD = "tests/chaos/test_dead_workers.py"
 SPEND = "tests/integration/test_spend.py"
 POLICY = "tests/integration/test_policy_in_force.py"
+LOOPS = "tests/integration/test_repetition.py"
 GATE, SAFE = "tests/integration/test_gate.py", "tests/chaos/test_safe_mode.py"
 
 MUTANTS = (
@@ -456,7 +457,7 @@ MUTANTS = (
     ),
     Mutant(
         "P5", "calls before a crash do not count for a tool's ceiling", "worker/gateway.py",
-        "            held.met(tool.name, digest)\n",
+        "            held.met(tool.name, order.digest)\n",
         "",
         f"{POLICY}::test_a_tools_own_ceiling_holds_across_a_crash",
     ),
@@ -483,5 +484,97 @@ MUTANTS = (
         "WHERE id = $1 AND verdict IS NULL AND (decide_by",
         "WHERE id = $1 AND (decide_by",
         f"{FLOW}::test_a_rejected_run_ends_and_a_review_is_never_decided_twice",
+    ),
+    Mutant(
+        "-", "loops are not looked for", "worker/gateway.py",
+        "        held.repetition.saw(tool.name, order.digest, got, "
+        "writes=tool.writes, failed=failed)\n",
+        "        pass\n",
+        f"{LOOPS}::test_the_third_identical_call_is_recorded_and_ends_the_run",
+    ),
+    Mutant(
+        "-", "replayed steps are not looked at", "worker/gateway.py",
+        "if not (tool.poll or held.undoing):",
+        "if not (tool.poll or held.undoing or order.record):",
+        f"{LOOPS}::test_a_resumed_run_comes_to_the_same_verdict",
+    ),
+    Mutant(
+        "-", "results do not matter for a loop", "worker/repetition.py",
+        "key = hash((asked, got))",
+        "key = hash(asked)",
+        f"{LOOPS}::test_identical_calls_with_other_results_are_no_loop",
+    ),
+    Mutant(
+        "-", "polling is a loop", "worker/gateway.py",
+        "if not (tool.poll or held.undoing):",
+        "if not held.undoing:",
+        f"{LOOPS}::test_a_tool_that_is_polled_may_say_the_same_for_ever",
+    ),
+    Mutant(
+        "-", "taking back is a loop", "worker/gateway.py",
+        "if not (tool.poll or held.undoing):",
+        "if not tool.poll:",
+        f"{LOOPS}::test_taking_back_is_never_cut_short_as_a_loop",
+    ),
+    Mutant(
+        "-", "failures are not looked at", "worker/gateway.py",
+        '            _saw(held, order, f"{failure.reason}: {failure}".encode(), failed=True)\n',
+        "            pass\n",
+        f"{LOOPS}::test_four_caught_failures_in_a_row_are_no_progress_before_and_after_a_crash",
+    ),
+    Mutant(
+        "-", "circles of several calls are none", "worker/branch.py",
+        "elif circle:",
+        "elif False:",
+        f"{LOOPS}::test_two_calls_in_turn_are_a_loop",
+    ),
+    Mutant(
+        "-", "nothing new may come for ever", "worker/branch.py",
+        "elif self._stale >= rules.no_progress_threshold:",
+        "elif False:",
+        f"{LOOPS}::test_six_calls_that_bring_nothing_new_are_no_progress",
+    ),
+    Mutant(
+        "-", "every call may fail", "worker/branch.py",
+        "elif self._failed >= rules.failures_threshold:",
+        "elif False:",
+        f"{LOOPS}::test_four_caught_failures_in_a_row_are_no_progress_before_and_after_a_crash",
+    ),
+    Mutant(
+        "-", "what was written in between does not matter", "worker/branch.py",
+        "        if wrote:\n            self._epoch += 1\n",
+        "",
+        f"{LOOPS}::test_something_new_written_between_makes_the_same_question_a_new_one",
+    ),
+    Mutant(
+        "-", "calls side by side count one by one", "worker/repetition.py",
+        "context.run(_BRANCH.set, branch)",
+        "context.run(_BRANCH.set, None)",
+        f"{LOOPS}::test_calls_side_by_side_are_one_step_of_a_loop_before_and_after_a_crash",
+    ),
+    Mutant(
+        "-", "calls side by side do not count", "worker/flow.py",
+        "        fork.join()\n",
+        "",
+        f"{LOOPS}::test_calls_side_by_side_are_one_step_of_a_loop_before_and_after_a_crash",
+    ),
+    Mutant(
+        "-", "a person's answer is no progress", "worker/flow.py",
+        "            self._held.repetition.answered()\n",
+        "",
+        f"{LOOPS}::test_a_decision_between_is_no_progress_and_a_persons_answer_is",
+    ),
+    Mutant(
+        "-", "the policy's thresholds of loops are not kept", "worker/runner.py",
+        "            held.repetition = Repetition(policy.agent.loop_detection)\n",
+        "",
+        f"{LOOPS}::test_two_calls_in_turn_are_a_loop",
+    ),
+    Mutant(
+        "-", "a run's calls are remembered for ever", "worker/branch.py",
+        "if len(self._young) >= _KEPT:",
+        "if False:",
+        "tests/unit/test_repetition.py"
+        "::test_a_hundred_thousand_calls_are_remembered_in_bounded_room",
     ),
 )  # fmt: skip
