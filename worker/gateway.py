@@ -93,8 +93,9 @@ class Gateway:
         self, held: Held, order: Order, policy: Policy, allowed: Mapping[str, Tool[Any, Any]]
     ) -> Any:
         tool, record = order.tool, order.record
-        if record is not None and (result := record.replay(order.digest)) is not None:
+        if record is not None and record.over:
             held.met(tool.name, order.digest)
+        if record is not None and (result := record.replay(order.digest)) is not None:
             order.result = result
             return tool.gives.model_validate_json(result)
         if allowed.get(tool.name) is not tool:

@@ -34,6 +34,11 @@ class Record(NamedTuple):
     clear_s: float
     """Until the last try can no longer be under way; negative when that is past."""
 
+    @property
+    def over(self) -> bool:
+        """It has an outcome: a result, or a failure."""
+        return self.state in {EntryState.SETTLED, EntryState.UNDONE, EntryState.REJECTED}
+
     def replay(self, digest: bytes) -> bytes | None:
         """The recorded result, or None while there is none; its recorded failure is raised again.
 

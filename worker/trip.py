@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from models.ledger import EntryState, StepKind
 from models.run import StopReason, WaitingFor
-from tools.tool import Ambiguous, Call, Rejected, ToolError, Unavailable, faults
+from tools.tool import Ambiguous, Call, Rejected, ToolError, Unavailable, misfit
 from worker import retry
 from worker.checkpoint import NOTHING, Entry
 from worker.doubt import UNANSWERED, Doubt, quiet_s
@@ -158,7 +158,7 @@ class Trip:
             # It happened, whatever it says: the outcome is final and never sent again.
             await self._fail(
                 Rejected(
-                    f"{self._tool.name} answered outside its contract: {faults(error)}",
+                    f"{self._tool.name} answered outside its contract: {misfit(result, error)}",
                     reason=StopReason.TOOL_OUTPUT_INVALID,
                 )
             )

@@ -458,7 +458,7 @@ MUTANTS = (
     Mutant(
         "P5", "calls before a crash do not count for a tool's ceiling", "worker/gateway.py",
         "            held.met(tool.name, order.digest)\n",
-        "",
+        "            pass\n",
         f"{POLICY}::test_a_tools_own_ceiling_holds_across_a_crash",
     ),
     Mutant(
