@@ -1,5 +1,5 @@
 """The nouns, and the rules that need only rows.
 
 Read in this order: database, run, request_key, contract, budget, admission, batcher, ledger,
-review, gate, fleet, tenant, refusal.
+review, gate, breaker, fleet, tenant, refusal.
 """

@@ -114,6 +114,7 @@ class WaitingFor(StrEnum):
     GATE = "gate"
     RATE = "rate"
     SPEND = "spend"  # a window of the tenant or the fleet is spent
+    BREAKER = "breaker"  # its tool is ill: tried again when that may be over
     DOUBT = "doubt"
     TOOL = "tool"
     FIX = "fix"  # it raised: a bug, tried again with growing delay
@@ -192,6 +193,12 @@ class Run(SQLModel, table=True):
             postgresql_where=text("status = 'waiting' AND waiting_for = 'gate'"),
         ),
         Index("run_waiting", "waiting_for", postgresql_where=text("status = 'waiting'")),
+        # What a closed breaker lets go: see models/breaker.py.
+        Index(
+            "run_at_breaker",
+            "id",
+            postgresql_where=text("status = 'queued' AND waiting_for = 'breaker'"),
+        ),
         # Runs on one subject never overlap: started and unfinished at most once.
         Index(
             "run_one_per_subject",

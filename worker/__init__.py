@@ -1,5 +1,5 @@
 """Executes runs.
 
 Read in this order: app, ingress, intake, claim, heartbeat, sweeper, runner, pipeline, flow,
-decision, gateway, doubt, checkpoint, outcome.
+decision, gateway, turnstile, doubt, checkpoint, outcome.
 """

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from config.bell import Bell
+from config.broker import is_redis
 from config.rulebook import rulebook
 from config.settings import GAP_BEATS, Settings
 from models import contract, schema, timeline
@@ -23,6 +24,7 @@ from models.fleet import Me, seen
 from models.gate import GateMode, flip
 from models.scope import POLICY
 from tools import http
+from tools.health import Health
 from worker.claim import Claims
 from worker.gatekeeper import Gatekeeper
 from worker.gateway import Gateway
@@ -71,8 +73,9 @@ class Engine:
         self._rulebook = rulebook()
         safe_mode = self._rulebook.file.policy.safe_mode
         self._gatekeeper = Gatekeeper(self._rulebook, patience_s=own.lease_s)
+        self._health = Health(self.id)
         gateway = Gateway(
-            journal, self._gatekeeper, self._rulebook, send_before_s=own.send_before_s
+            journal, self._gatekeeper, self._rulebook, self._health, send_before_s=own.send_before_s
         )
         runner = Runner(catalogue, journal, gateway, bug_limit=own.bug_limit)
         self.intake = Intake(
@@ -117,10 +120,13 @@ class Engine:
             told = f"safe_mode.enabled in the policy of {self._me.host}, process {self._me.pid}"
             await flip(POLICY, GateMode.READ_ONLY, who="policy", reason=told)
         await self._gatekeeper.look()
+        await self._health.look()
         log.info("worker.started", worker=str(self.id), pipelines=sorted(map(str, self._catalogue)))
 
     async def run(self, stop: asyncio.Event, *, broker_url: str | None) -> None:
         """Work until `stop`, then drain; a part that dies ends all of it."""
+        if broker_url and is_redis(broker_url):
+            self._health.connect(broker_url)
         parts = [
             asyncio.create_task(part, name=name)
             for name, part in (
@@ -131,6 +137,7 @@ class Engine:
                 ("notifier", self._notifier.run()),
                 ("purger", self._purger.run()),
                 ("tripwire", self._tripwire.run()),
+                ("health", self._health.run()),
                 ("quarantine", self._leave_when_idle() if self._alone else self._quarantine.run()),
             )
         ]
@@ -169,6 +176,7 @@ class Engine:
         """Leave the fleet and give everything back."""
         with contextlib.suppress(OSError, SQLAlchemyError, RuntimeError, IndexError):
             await hot().execute(_LEAVE, self.id)
+        await self._health.close()
         await http.close()
         await self._bell.close()
         await close_database()

@@ -5,11 +5,12 @@
 3  allowlist  only tools that the pipeline declares and the policy allows; nothing destructive
 4  budget     what the call may use at most must fit what is left
 5  gate       as this process last saw it, for each try; unseen for three seconds: nothing starts
-6  admit      one transaction: fence, gate, reservation, intent (a free read skips it)
-7  send       with the step's key and a deadline
-8  contract   the result is parsed, and comes back from the bytes that are recorded
-9  settle     one transaction: fence, outcome, cost
-10 repetition what goes in circles ends here; a replayed step is looked at as well
+6  health     breaker, rate and concurrency of the tool, for each try; an ill one parks the run
+7  admit      one transaction: fence, gate, reservation, intent (a free read skips it)
+8  send       with the step's key and a deadline
+9  contract   the result is parsed, and comes back from the bytes that are recorded
+10 settle     one transaction: fence, outcome, cost
+11 repetition what goes in circles ends here; a replayed step is looked at as well
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from config.policy import Policy
 from config.rulebook import Rulebook
 from models.run import StopReason
+from tools.health import Health
 from tools.tool import Tool, faults
 from worker.gatekeeper import Gatekeeper
 from worker.held import Held
@@ -31,6 +33,7 @@ from worker.outcome import LostLease, Overtaken, Stop, ToolFailed
 from worker.permission import permit
 from worker.step_line import tell
 from worker.trip import Trip
+from worker.turnstile import Turnstile
 
 A = TypeVar("A", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
@@ -44,11 +47,13 @@ class Gateway:
         journal: Journal,
         gatekeeper: Gatekeeper,
         rulebook: Rulebook,
+        health: Health | None = None,
         *,
         send_before_s: float,
     ) -> None:
         self.gatekeeper = gatekeeper
         self.rulebook = rulebook
+        self._turnstile = Turnstile(health, rulebook, gatekeeper)
         self._journal = journal
         self._send_before_s = send_before_s
 
@@ -68,7 +73,7 @@ class Gateway:
             ToolFailed: The tool's final failure, as recorded.
             Stop: A budget or the allowlist does not let the call through, or the run goes in
                 circles: then the step is recorded.
-            Snooze: Rate limit or outage: later, not never.
+            Snooze: Rate limit, open breaker or outage: later, not never.
             Ask: An earlier try may have happened, and only a person can find out.
             GateShut: The fleet's switch forbids writes now.
             LostLease: Another worker has the run now.
@@ -103,7 +108,9 @@ class Gateway:
         permit(policy, tool)
         held.begin(fresh=record is None, calls=1)
         held.meet(policy, tool.name, order.digest)
-        trip = Trip(self._journal, self.gatekeeper, held, order, send_s=self._send_before_s)
+        trip = Trip(
+            self._journal, self.gatekeeper, self._turnstile, held, order, send_s=self._send_before_s
+        )
         begun = time.monotonic()
         try:
             value = await trip.make()

@@ -75,6 +75,10 @@ class OutOfFunds(Outcome):
     """A day's ceiling of the tenant or the fleet does not let this call start now."""
 
     told: str = ""
+    waiting = WaitingFor.SPEND
+    reason = StopReason.COST_BUDGET
+    wait_s = 30.0
+    """Reservations may be given back."""
 
 
 class LostLease(Outcome):

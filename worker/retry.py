@@ -8,8 +8,6 @@ IN_PLACE_S = 2.0
 """A longer wait becomes a snooze, so that no run holds its place asleep."""
 AT_MOST_S = 900.0
 """How long a step may go on being tried, snoozes included."""
-FUNDS_S = 30.0
-"""How long a run leaves for when a day's ceiling is reached: reservations may be given back."""
 _FIRST_S, _LONGEST_S = 0.2, 60.0
 
 

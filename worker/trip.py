@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 from uuid import uuid4
 
 import orjson
-from pydantic import ValidationError
 
 from models.ledger import EntryState, StepKind
 from models.run import StopReason, WaitingFor
-from tools.tool import Ambiguous, Call, Rejected, ToolError, Unavailable, misfit
+from tools.permit import CallOutcome, Refused
+from tools.tool import Ambiguous, Call, Rejected, ToolError, Unavailable
 from worker import retry
 from worker.checkpoint import NOTHING, Entry
 from worker.doubt import UNANSWERED, Doubt, quiet_s
@@ -22,18 +22,22 @@ from worker.held import Held
 from worker.journal import Journal
 from worker.order import Order
 from worker.outcome import LostLease, OutOfFunds, Snooze, Stop, ToolFailed
-from worker.use import in_time
+from worker.turnstile import Turnstile, Visit
+from worker.use import checked, in_time
 
 
 class Trip:
     """One call's way from the intent to the outcome."""
 
     def __init__(
-        self, journal: Journal, gatekeeper: Gatekeeper, held: Held, order: Order, *, send_s: float
-    ) -> None:
+        self, journal: Journal, gatekeeper: Gatekeeper, turnstile: Turnstile, held: Held,
+        order: Order, *, send_s: float,
+    ) -> None:  # fmt: skip
         record = order.record
         self._journal = journal
         self._gatekeeper = gatekeeper
+        self._turnstile = turnstile
+        self._visit = Visit()
         self._held = held
         self._order = order
         self._tool = order.tool
@@ -78,18 +82,16 @@ class Trip:
             if (found := await self._found()) is not None:
                 return await self._succeed(found)
             await self._gatekeeper.admit(self._held, self._tool)
-            stamp = time.monotonic()
-            if self._admitted:
-                await self._admit()
-            self._tries += 1
             try:
-                result = await self._send(self._call(since=stamp))
+                result = await self._try()
+            except (Refused, OutOfFunds) as later:
+                await self._stand_aside(later)
             except Rejected as error:
                 if self._doubt.open:  # what this one was refused, the earlier may have done
                     raise self._doubt.ask() from error
                 await self._fail(error)
             except Ambiguous as error:
-                self._doubt.arise(stamp + self._quiet_s)
+                self._doubt.arise(self._visit.since + self._quiet_s)
                 await self._wait(error, None)
             except Unavailable as error:
                 # While an earlier try is in doubt, this one's refusal says nothing about it.
@@ -98,6 +100,13 @@ class Trip:
                 await self._wait(error, error.retry_after_s)
             else:
                 return await self._succeed(result)
+
+    async def _try(self) -> Any:
+        with await self._turnstile.enter(self._held, self._tool) as self._visit:
+            if self._admitted:
+                await self._admit()
+            self._tries += 1
+            return await self._send(self._call(since=self._visit.since))
 
     async def _found(self) -> Any | None:
         """What an earlier try left behind, if there was one and it can be known."""
@@ -125,43 +134,39 @@ class Trip:
             tenant_usd=order.spend.tenant_usd_per_day,
             fleet_usd=order.spend.fleet_usd_per_day,
         )
-        try:
-            await self._journal.intend(intent)
-        except OutOfFunds as out:
-            await self._wait_for_funds(out)
+        await self._journal.intend(intent)
         self._reserved += reserve
         self._released = False
 
-    async def _wait_for_funds(self, out: OutOfFunds) -> NoReturn:
-        """Leave for a while; after a quarter of an hour of that the run stops."""
-        if self._doubt.age_s() > retry.AT_MOST_S:
-            raise Stop(StopReason.COST_BUDGET, out.told)
-        if self._order.record is None and self._tries == 0:
-            told = orjson.dumps({"reason": StopReason.COST_BUDGET, "message": out.told})
-            entry = self._entry(EntryState.RELEASED, error=told)  # since when it waits
-            await self._journal.record(entry)
-        raise Snooze(timedelta(seconds=retry.FUNDS_S), WaitingFor.SPEND, out.told)
+    async def _stand_aside(self, later: Refused | OutOfFunds) -> NoReturn:
+        """Leave for a while, with a row that says since when; in the end give up."""
+        left_s = retry.AT_MOST_S - self._doubt.age_s()
+        if left_s <= 0 and isinstance(later, OutOfFunds):
+            raise Stop(StopReason.COST_BUDGET, later.told)
+        if left_s <= 0 and self._doubt.open:
+            raise self._doubt.ask()
+        if left_s <= 0:
+            await self._fail(Unavailable(later.told, reason=later.reason))
+        if not (self._admitted if self._tries else self._order.record):
+            self._released = True
+            await self._write(EntryState.RELEASED, error=orjson.dumps({"message": later.told}))
+        raise Snooze(timedelta(seconds=min(later.wait_s, left_s)), later.waiting, later.told)
 
     async def _send(self, call: Call) -> Any:
         if self._called_off:
             raise Unavailable("the run was called off before its write left")
         if time.monotonic() > call.send_before:
             raise Unavailable("the intent took too long to commit; nothing was sent")
-        order = self._order
-        return await in_time(self._tool, order.args, call, timeout_s=order.timeout_s)
+        self._visit.begins()
+        return await in_time(self._tool, self._order.args, call, timeout_s=self._order.timeout_s)
 
     async def _succeed(self, result: Any) -> Any:
         try:
-            written = result.__pydantic_serializer__.to_json(result, warnings="error")
-            value = self._tool.gives.model_validate_json(written)
-        except (ValidationError, ValueError, AttributeError) as error:
-            # It happened, whatever it says: the outcome is final and never sent again.
-            await self._fail(
-                Rejected(
-                    f"{self._tool.name} answered outside its contract: {misfit(result, error)}",
-                    reason=StopReason.TOOL_OUTPUT_INVALID,
-                )
-            )
+            written, value = checked(self._tool, result)
+        except Rejected as error:  # it happened, whatever it says: final, and never sent again
+            self._visit.ends(CallOutcome.FAILED)
+            await self._fail(error)
+        self._visit.ends(CallOutcome.OK)
         await self._write(EntryState.SETTLED, result=written, usd=self._tool.cost_usd)
         self._order.result = written
         return value
@@ -239,6 +244,6 @@ class Trip:
             effect=self._tool.effect,
             args=self._order.passed,
             release_usd=self._reserved,
-            tries=max(self._tries, 1),
+            tries=self._tries if state is EntryState.RELEASED else max(self._tries, 1),
             **more,
         )

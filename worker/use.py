@@ -4,10 +4,10 @@ import asyncio
 import time
 from typing import TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from models.run import StopReason
-from tools.tool import Ambiguous, Call, Tool, Unavailable
+from tools.tool import Ambiguous, Call, Rejected, Tool, Unavailable, misfit
 
 A = TypeVar("A", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
@@ -32,3 +32,19 @@ async def in_time(tool: Tool[A, R], args: A, call: Call, *, timeout_s: float) ->
         if tool.writes:
             raise Ambiguous(told, reason=StopReason.TOOL_TIMEOUT) from error
         raise Unavailable(told, reason=StopReason.TOOL_TIMEOUT) from error
+
+
+def checked(tool: Tool[A, R], result: R) -> tuple[bytes, R]:
+    """A result as it is recorded, and as it comes back from there.
+
+    Raises:
+        Rejected: It is outside the tool's contract.
+    """
+    try:
+        written = result.__pydantic_serializer__.to_json(result, warnings="error")
+        return written, tool.gives.model_validate_json(written)
+    except (ValidationError, ValueError, AttributeError) as error:
+        raise Rejected(
+            f"{tool.name} answered outside its contract: {misfit(result, error)}",
+            reason=StopReason.TOOL_OUTPUT_INVALID,
+        ) from error

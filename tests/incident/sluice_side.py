@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -19,6 +20,7 @@ from tests.desk_pipelines import Order
 from tests.incident.clients import IN_DOUBT, UNFINISHED
 
 _TENANT = "acme"
+_POLICY = Path(__file__).with_name("policy.yaml")
 _LOOK_S = 0.1
 _MOVING = "SELECT count(*) FROM run WHERE status IN ('queued', 'running')"
 _OUTCOMES = """
@@ -80,8 +82,9 @@ async def sluice_side(bench: Bench, desk: Desk, *, pipeline: str) -> AsyncIterat
     """A worker and an API over the bench's database."""
     api_key = await create_key(_TENANT)
     await bench.worker(
-        WORKER__CATALOGUES='["tests.desk_pipelines"]', TEST_DESK_URL=desk.url, LOG_LEVEL="info"
-    )
+        WORKER__CATALOGUES='["tests.desk_pipelines"]', TEST_DESK_URL=desk.url, LOG_LEVEL="info",
+        POLICY=str(_POLICY),
+    )  # fmt: skip
     _, port = bench.api()
     broker_url = bench.lab.broker_url
     app = Celery("service", broker=broker_url, set_as_current=False)

@@ -19,6 +19,7 @@ from sqlmodel import SQLModel
 from config.embedded import postgres_bin
 from models import (  # noqa: F401  # each registers its table
     audit,
+    breaker,
     contract,
     fleet,
     gate,

@@ -19,7 +19,10 @@ from worker.gatekeeper import Gatekeeper
 from worker.journal import Journal
 from worker.tripwire import Tripwire
 
-POLICY = "safe_mode: {triggers: {window_s: 60, failed_share: 0.5, failed_of: 6}}"
+POLICY = """
+safe_mode: {triggers: {window_s: 60, failed_share: 0.5, failed_of: 6}}
+tools: {circuit_breakers: {enabled: false}}  # or what fails would wait
+"""
 NO_USD = Decimal(0)
 Wire = Callable[..., Tripwire]
 

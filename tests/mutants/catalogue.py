@@ -26,6 +26,7 @@ DEAD = "tests/chaos/test_dead_workers.py"
 SPEND = "tests/integration/test_spend.py"
 POLICY = "tests/integration/test_policy_in_force.py"
 LOOPS = "tests/integration/test_repetition.py"
+HEALTH, TURNSTILE = "tests/integration/test_health.py", "tests/integration/test_turnstile.py"
 GATE, SAFE = "tests/integration/test_gate.py", "tests/chaos/test_safe_mode.py"
 
 MUTANTS = (
@@ -576,5 +577,113 @@ MUTANTS = (
         "if False:",
         "tests/unit/test_repetition.py"
         "::test_a_hundred_thousand_calls_are_remembered_in_bounded_room",
+    ),
+    Mutant(
+        "-", "one sick worker opens a breaker for all", "tools/health.lua",
+        "local agreed = workers <= 1 or (fail_there > 0 and fail_there >= rules.share * others)",
+        "local agreed = true",
+        f"{HEALTH}::test_one_sick_worker_shuts_its_own_breaker_and_nobody_elses",
+    ),
+    Mutant(
+        "-", "a sick worker goes on by itself", "tools/patient.py",
+        "if rules.enabled and closed and self.window.counts(now).sick(rules):",
+        "if False:",
+        f"{HEALTH}::test_one_sick_worker_shuts_its_own_breaker_and_nobody_elses",
+    ),
+    Mutant(
+        "-", "a tool is called without asking though it fails", "tools/health.py",
+        "if now < patient.easy_until and not terms.limited:",
+        "if not terms.limited:",
+        f"{HEALTH}::test_failures_at_two_workers_open_it_for_everybody",
+    ),
+    Mutant(
+        "-", "a tool that dies after a good minute is called on and on", "tools/health.lua",
+        "if age <= rules.window / (which == 1 and 1 or 10) then",
+        "if which == 1 and age <= rules.window then",
+        f"{HEALTH}::test_a_tool_that_dies_after_a_good_minute_is_left_alone_within_a_tenth_of_it",
+    ),
+    Mutant(
+        "-", "everybody may probe a half open breaker", "tools/health.lua",
+        ">= op.rules.probes then return 'breaker', HALF_OPEN end",
+        ">= 1000 then return 'breaker', HALF_OPEN end",
+        f"{HEALTH}::test_half_open_lets_three_probes_through_and_closes_when_they_go_well",
+    ),
+    Mutant(
+        "-", "a prober that died keeps its place", "tools/health.lua",
+        "  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)\n",
+        "",
+        f"{HEALTH}::test_a_prober_that_died_makes_room_when_its_lease_ends",
+    ),
+    Mutant(
+        "-", "a late answer of before counts as a probe's", "tools/health.lua",
+        "== 0 or not op.rules then return end",
+        "> 1 then return end",
+        f"{HEALTH}::test_what_a_call_of_before_came_to_says_nothing_of_the_probes",
+    ),
+    Mutant(
+        "-", "a breaker that opens again does not stay open longer", "tools/health.lua",
+        "rules.open * 2 ^ math.min(it.openings - 1, 12)",
+        "rules.open",
+        f"{HEALTH}::test_a_failed_probe_opens_it_for_twice_as_long",
+    ),
+    Mutant(
+        "-", "what Redis forgets was never open", "tools/health.lua",
+        "if op.view.epoch > it.epoch then",
+        "if false then",
+        f"{HEALTH}::test_what_was_open_stays_open_when_redis_forgets_it",
+    ),
+    Mutant(
+        "-", "a 429 paces its own worker alone", "tools/health.lua",
+        "if op.pace then it.pace = math.max(it.pace, now + op.pace) end",
+        "",
+        f"{HEALTH}::test_a_429_paces_the_fleet_for_as_long_as_it_says_and_opens_nothing",
+    ),
+    Mutant(
+        "-", "who waits for a breaker comes back at once", "tools/patient.py",
+        "spread_s = math.log2(1 + place) + ",
+        "spread_s = ",
+        f"{HEALTH}::test_refused_calls_are_told_to_come_in_cohorts",
+    ),
+    Mutant(
+        "-", "without Redis each worker takes the whole rate", "tools/limiter.py",
+        "            every_s *= share\n",
+        "",
+        f"{HEALTH}::test_without_redis_a_worker_has_a_breaker_and_its_share_of_the_limits",
+    ),
+    Mutant(
+        "-", "a breaker that an operator holds open lets calls in", "tools/health.py",
+        "if forced is BreakerState.OPEN:",
+        "if False:",
+        f"{HEALTH}::test_an_operator_holds_it_open_or_closed_whatever_is_seen",
+    ),
+    Mutant(
+        "-", "the record of a breaker takes an earlier story", "models/breaker.py",
+        "     WHERE b.epoch < EXCLUDED.epoch\n",
+        "",
+        f"{HEALTH}::test_each_change_is_on_record_and_the_later_story_wins",
+    ),
+    Mutant(
+        "-", "a permit that was not used is kept", "worker/turnstile.py",
+        "self.ends(CallOutcome.UNUSED)",
+        "pass",
+        f"{TURNSTILE}::test_a_permit_is_given_back_when_the_gate_or_the_budget_refuses_afterwards",
+    ),
+    Mutant(
+        "-", "a try that an ill tool turned away writes over a doubt", "worker/trip.py",
+        "if not (self._admitted if self._tries else self._order.record):",
+        "if True:",
+        f"{TURNSTILE}::test_a_write_in_doubt_behind_an_open_breaker_keeps_its_entry",
+    ),
+    Mutant(
+        "-", "a run waits for a breaker for ever", "worker/trip.py",
+        "left_s = retry.AT_MOST_S - self._doubt.age_s()",
+        "left_s = retry.AT_MOST_S",
+        f"{TURNSTILE}::test_a_run_that_waited_for_a_breaker_for_a_quarter_of_an_hour_stops_as_circuit_open",
+    ),
+    Mutant(
+        "-", "whoever comes while Redis hangs waits for it", "tools/board.py",
+        "if self._redis is None or (self._lost and not again):",
+        "if self._redis is None:",
+        f"{HEALTH}::test_a_redis_that_hangs_is_waited_for_once_and_asked_again_when_it_is_back",
     ),
 )  # fmt: skip
