@@ -40,7 +40,7 @@ class Branch:
     """The calls of one branch, one after the other."""
 
     __slots__ = (
-        "_circles", "_epoch", "_failed", "_recent", "_rules", "_stale",
+        "_circles", "_circling", "_epoch", "_failed", "_recent", "_rules", "_stale",
         "all_failed", "answered", "calls", "found", "key", "memory", "parent", "tool", "wrote",
     )  # fmt: skip
 
@@ -54,6 +54,7 @@ class Branch:
         self._failed = 0
         self._recent: tuple[int, ...] = ()
         self._circles = [0] * len(_PERIODS)
+        self._circling = False
         self.calls = 0
         self.key = 0
         self.tool = ""
@@ -73,6 +74,17 @@ class Branch:
         self._stale = self._failed = 0
         self._recent = ()
         self._circles = [0] * len(_PERIODS)
+
+    def found_something(self, key: int, *, wrote: bool) -> None:
+        """Note a call that brought something new; most do, and nothing is to be judged."""
+        if wrote:
+            self._epoch += 1
+        self.memory.keep(key, (1, self._epoch))
+        self._stale = self._failed = 0
+        self._recent = (*self._recent[1 - _PERIODS[-1] :], key)
+        if self._circling:
+            self._circling = False
+            self._circles = [0] * len(_PERIODS)
 
     def saw(self, key: int, tool: str, *, new: bool, wrote: bool, failed: bool) -> None:
         """Note a call and judge.
@@ -113,9 +125,11 @@ class Branch:
         found, recent, circles = 0, self._recent, self._circles
         self._recent = (*recent[1 - _PERIODS[-1] :], key)
         if key not in recent:
-            if any(circles):
+            if self._circling:
+                self._circling = False
                 self._circles = [0] * len(_PERIODS)
             return 0
+        self._circling = True
         for place, period in enumerate(_PERIODS):
             again = period <= len(recent) and recent[-period] == key != recent[-1]
             circles[place] = circles[place] + 1 if again else 0

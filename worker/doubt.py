@@ -22,7 +22,7 @@ _LOOK_AGAIN_S = 5.0
 
 def quiet_s(order: Order, send_s: float) -> float:
     """From its intent on, for how long a write may start to leave, and then be under way."""
-    return send_s + order.timeout_s + MARGIN_S
+    return send_s + order.ruling.timeout_s + MARGIN_S
 
 
 class Doubt:

@@ -84,6 +84,11 @@ class Gatekeeper:
             needs = GateMode.READ_ONLY if looking else self.needs(tool)
             self._refuse(needs, held, f"tool:{tool.name}")
 
+    @property
+    def clear(self) -> bool:
+        """Every gate was open when it was last seen, and that was just now: `admit` lets pass."""
+        return not self._shut and time.monotonic() - self._seen <= STALE_S
+
     def pass_by(self, held: Held) -> None:
         """Let a run come to its next step.
 

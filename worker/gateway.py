@@ -16,11 +16,10 @@
 import hashlib
 import time
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from config.policy import Policy
 from config.rulebook import Rulebook
 from models.run import StopReason
 from tools.health import Health
@@ -30,7 +29,8 @@ from worker.held import Held
 from worker.journal import Journal
 from worker.order import Order
 from worker.outcome import LostLease, Overtaken, Stop, ToolFailed
-from worker.permission import permit
+from worker.record import Record
+from worker.ruling import Rulings
 from worker.step_line import tell
 from worker.trip import Trip
 from worker.turnstile import Turnstile
@@ -54,6 +54,7 @@ class Gateway:
         self.gatekeeper = gatekeeper
         self.rulebook = rulebook
         self._turnstile = Turnstile(health, rulebook, gatekeeper)
+        self._rulings = Rulings(rulebook)
         self._journal = journal
         self._send_before_s = send_before_s
 
@@ -71,63 +72,62 @@ class Gateway:
 
         Raises:
             ToolFailed: The tool's final failure, as recorded.
-            Stop: A budget or the allowlist does not let the call through, or the run goes in
-                circles: then the step is recorded.
-            Snooze: Rate limit, open breaker or outage: later, not never.
-            Ask: An earlier try may have happened, and only a person can find out.
-            GateShut: The fleet's switch forbids writes now.
+            Stop: A budget or the policy does not let it pass, or the run goes in circles.
+            Snooze, GateShut, Ask: Not now; not while the gate is shut; not before a person answers.
             LostLease: Another worker has the run now.
         """
-        policy = self.rulebook.of(held.tenant, held.pipeline)
-        args = _parse(tool, given, strict=policy.validation.input.strict)
+        ruling = self._rulings.of(held.tenant, held.pipeline, tool)
+        args = _parse(tool, given, strict=ruling.strict)
         passed = args.__pydantic_serializer__.to_json(args, exclude_unset=True)
         digest = hashlib.sha256(tool.name.encode() + b"\0" + passed).digest()
-        order = Order.under(
-            policy, tool, step=step, number=number, args=args, passed=passed, digest=digest,
-            record=held.record.get(step),
-        )  # fmt: skip
+        order = Order(step, number, tool, args, passed, digest, held.record.get(step), ruling)
+        if order.record is not None and order.record.over:
+            return cast(R, self._replayed(held, order))
+        if order.record is not None:
+            order.record.replay(digest)  # another question than before ends the run here
+        if allowed.get(tool.name) is not tool:
+            raise Stop(StopReason.TOOL_DENIED, f"{held.pipeline} does not declare {tool.name}")
+        ruling.permit()
+        held.begin(fresh=order.record is None, calls=1)
+        held.meet(tool.name, digest, ruling)
+        trip = self._trip(held, order)
+        begun = time.monotonic()
         try:
-            value: R = await self._outcome(held, order, policy, allowed)
-        except ToolFailed as failure:
-            _saw(held, order, f"{failure.reason}: {failure}".encode(), failed=True)
+            value: R = await trip.make()
+        except Overtaken:
+            order.record = await self._overtaken(held, order)
+            return cast(R, self._replayed(held, order))
+        except BaseException as error:
+            tell(held, order, begun, error)
+            if isinstance(error, ToolFailed):
+                _saw_failure(held, order, error)
             raise
+        tell(held, order, begun)
         _saw(held, order, order.result, failed=False)
         return value
 
-    async def _outcome(
-        self, held: Held, order: Order, policy: Policy, allowed: Mapping[str, Tool[Any, Any]]
-    ) -> Any:
-        tool, record = order.tool, order.record
-        if record is not None and record.over:
-            held.met(tool.name, order.digest)
-        if record is not None and (result := record.replay(order.digest)) is not None:
-            order.result = result
-            return tool.gives.model_validate_json(result)
-        if allowed.get(tool.name) is not tool:
-            raise Stop(StopReason.TOOL_DENIED, f"{held.pipeline} does not declare {tool.name}")
-        permit(policy, tool)
-        held.begin(fresh=record is None, calls=1)
-        held.meet(policy, tool.name, order.digest)
-        trip = Trip(
-            self._journal, self.gatekeeper, self._turnstile, held, order, send_s=self._send_before_s
-        )
-        begun = time.monotonic()
-        try:
-            value = await trip.make()
-        except Overtaken:
-            order.result = await self._overtaken(held, order)
-            return tool.gives.model_validate_json(order.result)
-        except BaseException as error:
-            tell(policy.logging, held, order, begun, error)
-            raise
-        tell(policy.logging, held, order, begun)
-        return value
+    def _trip(self, held: Held, order: Order) -> Trip:
+        parts = (self._journal, self.gatekeeper, self._turnstile)
+        return Trip(*parts, held, order, send_s=self._send_before_s)
 
-    async def _overtaken(self, held: Held, order: Order) -> bytes:
+    def _replayed(self, held: Held, order: Order) -> Any:
+        """The outcome on record, counted and judged like a fresh one."""
+        assert order.record is not None  # noqa: S101  # for the type checker; who calls has looked
+        tool = order.tool
+        held.met(tool.name, order.digest)
+        try:
+            result = order.record.replay(order.digest)
+        except ToolFailed as failure:
+            _saw_failure(held, order, failure)
+            raise
+        _saw(held, order, result or b"null", failed=False)
+        return tool.gives.model_validate_json(result or b"null")
+
+    async def _overtaken(self, held: Held, order: Order) -> Record:
         """What a worker that had lost the run told of this step while we were at it."""
         for each in await self._journal.load(held.id):
-            if each.step == order.step and (result := each.replay(order.digest)) is not None:
-                return result
+            if each.step == order.step and each.over:
+                return each
         raise LostLease
 
 
@@ -145,3 +145,7 @@ def _saw(held: Held, order: Order, got: bytes, *, failed: bool) -> None:
     tool = order.tool
     if not (tool.poll or held.undoing):
         held.repetition.saw(tool.name, order.digest, got, writes=tool.writes, failed=failed)
+
+
+def _saw_failure(held: Held, order: Order, failure: ToolFailed) -> None:
+    _saw(held, order, f"{failure.reason}: {failure}".encode(), failed=True)

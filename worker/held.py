@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
 
-from config.policy import LoopDetection, Policy
+from config.policy import LoopDetection
 from models.budget import Budget, Usage
 from models.run import StopReason
 from worker.outcome import Stop
 from worker.record import Record
 from worker.repetition import Repetition
+from worker.ruling import Ruling
 
 
 @dataclass(slots=True, eq=False)
@@ -85,16 +86,15 @@ class Held:
         self.calls_of[tool] += 1
         self.unique.add(digest)
 
-    def meet(self, policy: Policy, tool: str, digest: bytes) -> None:
+    def meet(self, tool: str, digest: bytes, ruling: Ruling) -> None:
         """Count a call that is about to be made, or stop at the policy's ceiling for such calls."""
         self.met(tool, digest)
         if self.undoing:
             return
-        most = policy.agent.budgets.max_unique_calls
+        most = ruling.most_unique
         if most is not None and len(self.unique) > most:
             raise Stop(StopReason.TOOL_BUDGET, f"ceiling of {most} different calls")
-        limits = policy.limits(tool)
-        most = limits.max_calls if limits else None
+        most = ruling.most_calls
         if most is not None and self.calls_of[tool] > most:
             raise Stop(StopReason.TOOL_BUDGET, f"ceiling of {most} calls of {tool}")
 

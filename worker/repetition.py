@@ -35,6 +35,9 @@ class Repetition:
         branch = _BRANCH.get() or self._trunk
         key = hash((asked, got))
         new = not failed and not branch.knows(key)
+        if new and branch.parent is None:
+            branch.found_something(key, wrote=writes)
+            return
         branch.saw(key, tool, new=new, wrote=new and writes, failed=failed)
 
     def answered(self) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import structlog
 
-from config.policy_logging import Logging
 from worker.held import Held
 from worker.order import Order
 from worker.outcome import Ask, GateShut, Snooze, Stop, ToolFailed
@@ -21,11 +20,10 @@ _STATUS: dict[type[BaseException], str] = {
 }
 
 
-def tell(
-    logging: Logging, held: Held, order: Order, begun: float, error: BaseException | None = None
-) -> None:
-    """Write the line; nothing when the policy names no fields."""
-    if logging.include is None:
+def tell(held: Held, order: Order, begun: float, error: BaseException | None = None) -> None:
+    """Write the line, where the policy names its fields."""
+    include = order.ruling.logging.include
+    if include is None:
         return
     known: dict[str, Any] = {
         "run_id": str(held.id),
@@ -41,4 +39,4 @@ def tell(
         "tokens": 0,
         "cost_usd": str(order.tool.cost_usd) if error is None else None,
     }
-    log.info("step.done", **{name: known[name] for name in logging.include})
+    log.info("step.done", **{name: known[name] for name in include})

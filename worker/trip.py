@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 from functools import partial
 from typing import Any, NoReturn
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import orjson
 
@@ -24,6 +24,8 @@ from worker.order import Order
 from worker.outcome import LostLease, OutOfFunds, Snooze, Stop, ToolFailed
 from worker.turnstile import Turnstile, Visit
 from worker.use import checked, in_time
+
+_NO_TOKEN = UUID(int=0)  # until a try makes one of its own
 
 
 class Trip:
@@ -46,9 +48,9 @@ class Trip:
         self._quiet_s = quiet_s(order, send_s)
         self._admitted = self._tool.writes or self._tool.cost_usd > 0
         """Whether the call leaves an intent before it leaves us."""
-        leaves_s = send_s if self._admitted else None
-        self._call = partial(order.call, held.id, held.tenant, send_s=leaves_s)
-        self._token = record.token if record else uuid4()
+        leaves = send_s if self._admitted else None
+        self._call = partial(order.call, held.id, held.tenant, send_s=leaves)
+        self._token = record.token if record else _NO_TOKEN
         self._tries = 0
         self._before = record.tries if record else 0
         self._doubt = Doubt(order)
@@ -71,7 +73,7 @@ class Trip:
         except asyncio.CancelledError:
             self._called_off = True
             while not writing.done():
-                with contextlib.suppress(asyncio.CancelledError):  # one is enough
+                with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.wait([writing])
             if not writing.cancelled():
                 writing.exception()  # what it came to is in the ledger
@@ -81,7 +83,6 @@ class Trip:
         while True:
             if (found := await self._found()) is not None:
                 return await self._succeed(found)
-            await self._gatekeeper.admit(self._held, self._tool)
             try:
                 result = await self._try()
             except (Refused, OutOfFunds) as later:
@@ -102,6 +103,8 @@ class Trip:
                 return await self._succeed(result)
 
     async def _try(self) -> Any:
+        if not self._gatekeeper.clear:
+            await self._gatekeeper.admit(self._held, self._tool)
         with await self._turnstile.enter(self._held, self._tool) as self._visit:
             if self._admitted:
                 await self._admit()
@@ -116,23 +119,22 @@ class Trip:
             return None
         await self._gatekeeper.admit(self._held, self._tool, looking=True)
         shut = self._gatekeeper.careful(self._held, self._tool)
-        call = self._call(since=time.monotonic())
-        return await self._doubt.resolve(call, may_send=not shut)
+        return await self._doubt.resolve(self._call(since=time.monotonic()), may_send=not shut)
 
     async def _admit(self) -> None:
         self._token = uuid4()
         reserve = self._tool.cost_usd if self._reserved == NOTHING else NOTHING
         self._held.reserve(reserve)
-        order = self._order
+        ruling = self._order.ruling
         intent = self._entry(
             EntryState.RESERVED,
             usd=reserve,
             send_within_s=self._send_s,
             quiet_within_s=self._quiet_s,
             needs=self._gatekeeper.needs(self._tool),
-            fresh=order.record is None and self._tries == 0,
-            tenant_usd=order.spend.tenant_usd_per_day,
-            fleet_usd=order.spend.fleet_usd_per_day,
+            fresh=self._order.record is None and self._tries == 0,
+            tenant_usd=ruling.tenant_usd,
+            fleet_usd=ruling.fleet_usd,
         )
         await self._journal.intend(intent)
         self._reserved += reserve
@@ -158,7 +160,7 @@ class Trip:
         if time.monotonic() > call.send_before:
             raise Unavailable("the intent took too long to commit; nothing was sent")
         self._visit.begins()
-        return await in_time(self._tool, self._order.args, call, timeout_s=self._order.timeout_s)
+        return await in_time(self._tool, self._order.args, call, self._order.ruling.timeout_s)
 
     async def _succeed(self, result: Any) -> Any:
         try:
@@ -189,15 +191,15 @@ class Trip:
 
     async def _wait(self, error: ToolError, retry_after_s: float | None) -> None:
         """Pause before the next try, or leave for longer, or give up."""
-        order, tries = self._order, self._before + self._tries
-        pause = retry.pause(tries, retry_after_s, order.backoff_ms)
-        over = self._doubt.age_s() + pause.seconds > retry.AT_MOST_S or tries >= order.tries
-        if (over or not order.worth_another(error)) and not self._doubt.open:
+        ruling, tries = self._order.ruling, self._before + self._tries
+        pause = retry.pause(tries, retry_after_s, ruling.backoff_ms)
+        over = self._doubt.age_s() + pause.seconds > retry.AT_MOST_S or tries >= ruling.tries
+        if (over or not ruling.worth_another(error)) and not self._doubt.open:
             await self._fail(error)
         if self._called_off:
             raise asyncio.CancelledError
         careful = self._gatekeeper.careful(self._held, self._tool)
-        here = not careful and self._tries < order.attempts and pause.seconds <= retry.IN_PLACE_S
+        here = not careful and self._tries < ruling.attempts and pause.seconds <= retry.IN_PLACE_S
         if here and not over:
             await asyncio.sleep(pause.seconds)
             return
@@ -220,13 +222,10 @@ class Trip:
         if not reserved:
             self._token = uuid4()  # there is no intent to settle: this is a row of its own
         entry = self._entry(state, result=result, error=error, usd=usd)
-        if not reserved:
-            await self._journal.record(entry)
-            return
         try:
-            await self._journal.settle(entry)
+            await (self._journal.settle if reserved else self._journal.record)(entry)
         except LostLease:
-            if self._tool.writes:
+            if reserved and self._tool.writes:
                 await self._journal.testify(entry)
             raise
 

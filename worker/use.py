@@ -18,7 +18,7 @@ async def invoke(tool: Tool[A, R], args: A, call: Call) -> R:
     return await tool.run(args, call)
 
 
-async def in_time(tool: Tool[A, R], args: A, call: Call, *, timeout_s: float) -> R:
+async def in_time(tool: Tool[A, R], args: A, call: Call, timeout_s: float) -> R:
     """Use a tool until its deadline.
 
     Raises:

@@ -230,6 +230,21 @@ async def test_no_write_starts_while_the_gate_is_shut_and_its_run_waits_unharmed
     assert (await reload(run))["stop_reason"] == StopReason.SUCCESS
 
 
+async def test_a_write_in_doubt_that_is_asked_for_with_other_arguments_is_not_sent_again(
+    submit, attempt, world
+):
+    run = await submit("five-writes", {})
+    world.loses_answer("probe.write", MemoryError("its worker dies here"))
+    await attempt(run)
+    await hot().execute("UPDATE ledger_entry SET args_hash = 'another'")
+    await due_now(run)
+
+    await attempt(run)
+
+    assert (await reload(run))["stop_reason"] == StopReason.REPLAY_MISMATCH
+    assert world.count("probe.write") == 1
+
+
 async def test_a_pipeline_that_asks_other_things_on_resume_stops_as_a_replay_mismatch(
     submit, attempt
 ):

@@ -408,7 +408,7 @@ MUTANTS = (
         f"{FLOW}::test_the_gateway_refuses_what_no_run_may_do",
     ),
     Mutant(
-        "-", "the policy's allowlist is not asked", "worker/permission.py",
+        "-", "the policy's allowlist is not asked", "worker/ruling.py",
         "    if not judged.allowed:\n",
         "    if False:\n",
         f"{POLICY}::test_a_tool_that_the_policy_does_not_let_pass_is_denied_by_name_of_the_rule",
@@ -420,8 +420,8 @@ MUTANTS = (
         f"{POLICY}::test_a_tool_that_the_policy_does_not_let_pass_is_denied_by_name_of_the_rule",
     ),
     Mutant(
-        "-", "a write need not be idempotent though the policy says so", "worker/permission.py",
-        "if tool.name in policy.tools.idempotency_required and not answerable(tool):",
+        "-", "a write need not be idempotent though the policy says so", "worker/ruling.py",
+        "if tool.name in policy.tools.idempotency_required and not answerable:",
         "if False:",
         f"{POLICY}::test_a_write_that_must_be_idempotent_needs_a_target_that_can_tell",
     ),
@@ -458,12 +458,12 @@ MUTANTS = (
     ),
     Mutant(
         "P5", "calls before a crash do not count for a tool's ceiling", "worker/gateway.py",
-        "            held.met(tool.name, order.digest)\n",
-        "            pass\n",
+        "        held.met(tool.name, order.digest)\n",
+        "",
         f"{POLICY}::test_a_tools_own_ceiling_holds_across_a_crash",
     ),
     Mutant(
-        "-", "the policy's time-outs are not kept", "worker/order.py",
+        "-", "the policy's time-outs are not kept", "worker/ruling.py",
         "timeout_s=tool.timeout_s if timeout_s is None else min(tool.timeout_s, timeout_s),",
         "timeout_s=tool.timeout_s,",
         f"{POLICY}::test_a_shorter_time_out_of_the_policy_counts",
@@ -475,7 +475,7 @@ MUTANTS = (
         f"{POLICY}::test_strict_arguments_are_not_coerced",
     ),
     Mutant(
-        "-", "a destructive tool is executed", "worker/permission.py",
+        "-", "a destructive tool is executed", "worker/ruling.py",
         "if tool.effect is Effect.DESTRUCTIVE:",
         "if False:",
         f"{FLOW}::test_the_gateway_refuses_what_no_run_may_do",
@@ -519,8 +519,8 @@ MUTANTS = (
     ),
     Mutant(
         "-", "failures are not looked at", "worker/gateway.py",
-        '            _saw(held, order, f"{failure.reason}: {failure}".encode(), failed=True)\n',
-        "            pass\n",
+        '    _saw(held, order, f"{failure.reason}: {failure}".encode(), failed=True)\n',
+        "    pass\n",
         f"{LOOPS}::test_four_caught_failures_in_a_row_are_no_progress_before_and_after_a_crash",
     ),
     Mutant(
@@ -543,8 +543,8 @@ MUTANTS = (
     ),
     Mutant(
         "-", "what was written in between does not matter", "worker/branch.py",
-        "        if wrote:\n            self._epoch += 1\n",
-        "",
+        "        if wrote:\n            self._epoch += 1\n        self.memory.keep",
+        "        self.memory.keep",
         f"{LOOPS}::test_something_new_written_between_makes_the_same_question_a_new_one",
     ),
     Mutant(
