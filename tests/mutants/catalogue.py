@@ -542,9 +542,9 @@ MUTANTS = (
         f"{LOOPS}::test_four_caught_failures_in_a_row_are_no_progress_before_and_after_a_crash",
     ),
     Mutant(
-        "-", "what was written in between does not matter", "worker/branch.py",
-        "        if wrote:\n            self._epoch += 1\n        self.memory.keep",
-        "        self.memory.keep",
+        "-", "what was written in between does not matter", "worker/repetition.py",
+        "new = not failed and not branch.knows(key)\n",
+        "new, writes = not failed and not branch.knows(key), False\n",
         f"{LOOPS}::test_something_new_written_between_makes_the_same_question_a_new_one",
     ),
     Mutant(
