@@ -35,6 +35,7 @@ from models.request import Request
 from tests.pipelines import PIPELINES as PROBES
 from tests.rabbitmq import RabbitNode, binary, rabbit_node
 from tests.roundup import RoundupLab, roundup_server
+from tests.terminal import Terminal, terminal
 from tools.tool import Tool
 from worker import use
 from worker.claim import Claims
@@ -136,6 +137,18 @@ def roundup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoundupLab]:
     with roundup_server(Path(tempfile.mkdtemp(prefix="sluice-roundup-"))) as lab:
         yield lab
         shutil.rmtree(lab.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def shell(schema: str) -> AsyncIterator[Terminal]:
+    async with terminal(schema) as sluice:
+        yield sluice
+
+
+@pytest.fixture
+def sluice(database: str, shell: Terminal) -> Terminal:
+    """An operator's terminal: `code, out, err = await sluice("gate")`."""
+    return shell
 
 
 @dataclass

@@ -1,25 +1,11 @@
 """`sluice breakers`, as an operator meets it."""
 
 import re
-from collections.abc import AsyncIterator
 
 import orjson
-import pytest
 
 from models.audit import latest
 from models.breaker import BreakerState, Change, note, see
-from tests.terminal import Terminal, terminal
-
-
-@pytest.fixture(scope="module")
-async def shell(schema: str) -> AsyncIterator[Terminal]:
-    async with terminal(schema) as sluice:
-        yield sluice
-
-
-@pytest.fixture
-def sluice(database: str, shell: Terminal) -> Terminal:
-    return shell
 
 
 async def test_a_breaker_is_held_open_shown_and_given_back_and_each_is_in_the_audit(sluice):

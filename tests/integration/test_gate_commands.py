@@ -4,7 +4,7 @@ import asyncio
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,20 +16,9 @@ from models.gate import GateMode, flip
 from models.tenant import create_key
 from tests.integration.test_doubt import in_doubt
 from tests.proxy import proxied
-from tests.terminal import Terminal, ended, terminal
+from tests.terminal import Terminal, ended
 
 IMPATIENT = "import models.gate as g; g.PATIENCE_S = 0.2; from config.command import main; main()"
-
-
-@pytest.fixture(scope="module")
-async def shell(schema: str) -> AsyncIterator[Terminal]:
-    async with terminal(schema) as sluice:
-        yield sluice
-
-
-@pytest.fixture
-def sluice(database: str, shell: Terminal) -> Terminal:
-    return shell
 
 
 async def audited() -> int:

@@ -2,27 +2,14 @@
 
 import os
 import re
-from collections.abc import AsyncIterator
 
 import pytest
 
 from models.database import hot
 from models.gate import GateMode, flip
-from tests.terminal import Terminal, terminal
 
 OBEYED = re.compile(r"[^\x20-\x7e\n\N{REPLACEMENT CHARACTER}]")
 """What a terminal might obey, or what nobody expects on it."""
-
-
-@pytest.fixture(scope="module")
-async def shell(schema: str) -> AsyncIterator[Terminal]:
-    async with terminal(schema) as sluice:
-        yield sluice
-
-
-@pytest.fixture
-def sluice(database: str, shell: Terminal) -> Terminal:
-    return shell
 
 
 async def stands(scope: str = "fleet") -> str | None:
