@@ -102,8 +102,8 @@ async def stopped(scope: str, since: float, *, epoch: int | None = None) -> Stan
     pause_s = _FIRST_LOOK_S
     while True:
         found = await standstill(scope, just_flipped=time.monotonic() - since < window_s)
+        await _undisturbed(scope, epoch)
         if not found.may_start:
-            await _undisturbed(scope, epoch)
             return found
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_LOOK_S)
@@ -115,7 +115,7 @@ async def drained(scope: str, since: float, *, epoch: int | None = None) -> Stan
     while found.may_travel:
         await asyncio.sleep(_LONGEST_LOOK_S)
         found = await standstill(scope)
-    await _undisturbed(scope, epoch)
+        await _undisturbed(scope, epoch)
     return found
 
 

@@ -158,8 +158,8 @@ async def look(args: NewTicket, call: Call) -> NewTicket:
 
 @pipeline("look-later", version=1, tools=[look])
 async def look_later(flow: Flow, given: Order) -> Filed:
-    """Looks after two seconds in which it needs nobody; no pipeline but a test's may wait so."""
-    await asyncio.sleep(2)
+    """Looks after four seconds in which it needs nobody; no pipeline but a test's may wait so."""
+    await asyncio.sleep(4)
     await flow.call("look", look, external_ref=given.ref, title=given.title)
     return Filed(tickets=[])
 

@@ -16,7 +16,7 @@ from tests.chaos.orders import order, straight_in
 from tests.conftest import finished, fleet_of, until
 from tests.desk import started_desk
 from tests.proxy import proxied
-from worker.gatekeeper import LOOK_S, STALE_S
+from worker.gatekeeper import LOOK_S
 from worker.sweeper import FIRST_COHORT
 
 _UNDER_WAY = "SELECT count(*) FROM run WHERE status IN ('queued', 'running')"
@@ -117,13 +117,13 @@ async def test_while_postgres_is_away_no_call_of_any_kind_starts_and_then_all_go
             ))  # fmt: skip
 
             await proxy.shut()
-            await asyncio.sleep(STALE_S + LOOK_S)
+            await asyncio.sleep(4 + LOOK_S)  # when the last of them has long wanted to look
             looked = desk.record.listings()
             await proxy.open()
             await until(lambda: finished(count), within_s=60)
             await asyncio.to_thread(fleet.stop)  # its way leads over this loop
 
-    assert looked == 0, "each wanted to look after two seconds"
+    assert looked == 0, "each wanted to look after four seconds"
     assert desk.record.listings() >= count
     rows = await hot().fetch("SELECT DISTINCT stop_reason, crashes FROM run")
     assert [tuple(row) for row in rows] == [("success", 0)]
