@@ -117,8 +117,9 @@ async def _again_and_again(
         number = next(numbers)
         try:
             await gateway.call(
-                own, way, {"text": "x"}, step=f"s{number}", number=number, allowed={TOOL: way}
-            )
+                own, way, {"text": f"x{number}"}, step=f"s{number}", number=number,
+                allowed={TOOL: way},
+            )  # fmt: skip
         except (GateShut, Snooze):  # the next one is a new step
             await asyncio.sleep(_AGAIN_S)
 
