@@ -76,6 +76,14 @@ class Health:
         Raises:
             Refused: Not now; it says how long to stay away, and for what.
         """
+        if (permit := self.at_once(tool, terms)) is not None:
+            return permit
+        patient = self._patients[tool]
+        started = Permit(patient, terms, patient.used, patient.turn)
+        return await self._ask(started, lease_s, halved=halved)
+
+    def at_once(self, tool: str, terms: Terms) -> Permit | None:
+        """A permit for a tool that is well and without limits; None: `admit` has to look."""
         now = time.monotonic()
         patient = self._patients.get(tool)
         if patient is None or patient.rules is not terms.breakers:
@@ -83,7 +91,7 @@ class Health:
         patient.used = now
         if now < patient.easy_until and not terms.limited:
             return Permit(patient, terms, now, patient.turn)
-        return await self._ask(Permit(patient, terms, now, patient.turn), lease_s, halved=halved)
+        return None
 
     def report(
         self, permit: Permit, outcome: CallOutcome, *, retry_after_s: float | None = None

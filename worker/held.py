@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,8 @@ from worker.outcome import Stop
 from worker.record import Record
 from worker.repetition import Repetition
 from worker.ruling import Ruling
+
+_USUAL = LoopDetection()
 
 
 @dataclass(slots=True, eq=False)
@@ -38,10 +39,10 @@ class Held:
     record: dict[str, Record] = field(default_factory=dict)
     """The ledger as earlier attempts left it, by step."""
     names: set[str] = field(default_factory=set)
-    calls_of: Counter[str] = field(default_factory=Counter)
+    calls_of: dict[str, int] = field(default_factory=dict)
     unique: set[bytes] = field(default_factory=set)
     """Of tool and arguments together."""
-    repetition: Repetition = field(default_factory=lambda: Repetition(LoopDetection()))
+    repetition: Repetition = field(default_factory=lambda: Repetition(_USUAL))
     partial: bytes | None = None
     leaving: bool = False
     """The worker shuts down: leave at the next step."""
@@ -83,7 +84,7 @@ class Held:
 
     def met(self, tool: str, digest: bytes) -> None:
         """Count a call of a tool; one that is replayed counts as well."""
-        self.calls_of[tool] += 1
+        self.calls_of[tool] = self.calls_of.get(tool, 0) + 1
         self.unique.add(digest)
 
     def meet(self, tool: str, digest: bytes, ruling: Ruling) -> None:

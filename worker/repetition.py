@@ -24,7 +24,7 @@ class Repetition:
 
     def __init__(self, rules: LoopDetection) -> None:
         self._rules = rules
-        self._trunk = Branch(rules, None)
+        self._made: Branch | None = None
 
     def saw(self, tool: str, asked: bytes, got: bytes, *, writes: bool, failed: bool) -> None:
         """Note a call whose outcome is recorded.
@@ -32,7 +32,7 @@ class Repetition:
         Raises:
             Stop: With it the run goes in circles.
         """
-        branch = _BRANCH.get() or self._trunk
+        branch = _BRANCH.get() or self._trunk()
         key = hash((asked, got))
         new = not failed and not branch.knows(key)
         if new and branch.parent is None:
@@ -40,12 +40,18 @@ class Repetition:
             return
         branch.saw(key, tool, new=new, wrote=new and writes, failed=failed)
 
+    def _trunk(self) -> Branch:
+        """Made by the first call: many a run has none."""
+        if self._made is None:
+            self._made = Branch(self._rules, None)
+        return self._made
+
     def answered(self) -> None:
         """A person has answered: what follows may well be what was before."""
-        (_BRANCH.get() or self._trunk).begin_anew()
+        (_BRANCH.get() or self._trunk()).begin_anew()
 
     def fork(self, steps: Sequence[Awaitable[Any]]) -> "Fork":
-        return Fork(self._rules, _BRANCH.get() or self._trunk, steps)
+        return Fork(self._rules, _BRANCH.get() or self._trunk(), steps)
 
 
 class Fork:

@@ -105,7 +105,8 @@ class Trip:
     async def _try(self) -> Any:
         if not self._gatekeeper.clear:
             await self._gatekeeper.admit(self._held, self._tool)
-        with await self._turnstile.enter(self._held, self._tool) as self._visit:
+        visit = self._turnstile.at_once(self._held, self._tool)
+        with visit or await self._turnstile.enter(self._held, self._tool) as self._visit:
             if self._admitted:
                 await self._admit()
             self._tries += 1

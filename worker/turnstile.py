@@ -66,6 +66,13 @@ class Turnstile:
         self._revision = ""
         self._terms: dict[tuple[str, str, str], Terms] = {}
 
+    def at_once(self, held: Held, tool: Tool[Any, Any]) -> Visit | None:
+        """Let a try start that nobody need be asked about: the usual case, without a wait."""
+        if self._health is None:
+            return Visit()
+        permit = self._health.at_once(tool.name, self._of(held, tool.name))
+        return Visit(self._health, permit) if permit is not None else None
+
     async def enter(self, held: Held, tool: Tool[Any, Any]) -> Visit:
         """Let a try start, after its turn has come.
 

@@ -175,7 +175,7 @@ def test_a_hundred_thousand_calls_are_remembered_in_bounded_room():
     for n in range(100_000):
         see(it, f"a{n}")
 
-    memory = it._trunk.memory
+    memory = it._trunk().memory
     kept = len(memory._young) + len(memory._old)
     assert 4096 <= kept <= 2 * 4096
     assert sys.getsizeof(memory._young) < 1_000_000
