@@ -1,11 +1,9 @@
 """The health of tools: who may call one now, as one worker process sees it, with all the others.
 
-    tool well, no limits       admitted at once: this process's view is about a second old at most
-    failures, probes, limits   one script call before, and one after where there is news
-    breaker open, or paced     refused at once
-    Redis away                 this process's own breaker, and its share of the limits
-
-What that costs and leaves open: docs/decisions/0029.
+tool well, no limits       admitted at once: this process's view is about a second old at most
+failures, probes, limits   one script call before, and one after where there is news
+breaker open, or paced     refused at once
+Redis away                 this process's own breaker, and its share of the limits
 """
 
 import asyncio
@@ -24,7 +22,7 @@ from models.run import WaitingFor
 from tools.board import Board
 from tools.chart import Chart
 from tools.limiter import BOOKED_S
-from tools.patient import FORCED_S, Patient, Permit
+from tools.patient import FORCED_S, FRESH_S, Patient, Permit
 from tools.permit import CallOutcome, Refused, Terms
 
 log = structlog.get_logger()
@@ -51,6 +49,7 @@ class Health:
         self._workers = 1
         self._tasks: set[asyncio.Task[None]] = set()
         self._chart = Chart()
+        self._charted_until = 0.0
 
     def connect(self, redis_url: str) -> None:
         """From now on, share what is known with the workers on this Redis."""
@@ -123,12 +122,12 @@ class Health:
         if (read := await self._chart.read()) is None:
             return
         told, workers = read
+        self._charted_until = (now := time.monotonic()) + FRESH_S
         if not self._board.there:
             self._workers = max(1, workers)
         for tool, each in told.items():
             if each.forced or each.state is not BreakerState.CLOSED:
                 self._patients.setdefault(tool, Patient(tool, CircuitBreakers()))
-        now = time.monotonic()
         for patient in self._patients.values():
             row = told.get(patient.tool)
             if patient.epoch > (row.epoch if row else 0):  # whoever changed it has not come to it
@@ -157,9 +156,8 @@ class Health:
         patient, terms, now = permit.patient, permit.terms, permit.since
         rules, forced = terms.breakers, patient.forced
         if forced is BreakerState.OPEN:
-            raise patient.refusal(
-                WaitingFor.BREAKER, FORCED_S, "is held shut by an operator", workers=1
-            )
+            told = "is held shut by an operator"
+            raise patient.refusal(WaitingFor.BREAKER, FORCED_S, told, workers=1)
         if (wait_s := patient.paced_until - now) > 0:
             raise self._refusal(patient, "rate", wait_s)
         if not rules.enabled or forced is not None:
@@ -235,6 +233,8 @@ class Health:
         patient = self._patients.get(tool)
         if patient is None:
             patient = self._patients[tool] = Patient(tool, rules)
+            if (now := time.monotonic()) < self._charted_until:
+                patient.ease(now)  # or it would stand in the chart
         patient.follow_rules(rules)
         return patient
 
