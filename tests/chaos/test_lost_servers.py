@@ -56,7 +56,7 @@ async def postgres(
         shutil.rmtree(root, ignore_errors=True)
 
 
-@pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
+@pytest.mark.parametrize("broker", ["redis", pytest.param("rabbitmq", marks=pytest.mark.long)])
 async def test_a_thousand_submissions_outlive_a_lost_postgres_and_killed_workers(
     broker, request, postgres, tmp_path
 ):
