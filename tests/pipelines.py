@@ -175,6 +175,18 @@ async def looked_up(args: Value, call: Call) -> Value:
     return args
 
 
+@tool("probe.both", effect=Effect.WRITE, timeout_s=0.2, key_kept_for_s=3600, lookup=look_up)
+async def both(args: Value, call: Call) -> Value:
+    """Its target knows our key, and can be asked as well."""
+    WRITTEN[args.n] = args
+    return args
+
+
+@pipeline("keyed-and-looked-up", version=1, tools=[both])
+async def keyed_and_looked_up(flow: Flow, given: Number) -> Number:
+    return Number(n=(await flow.call("once", both, n=given.n)).n)
+
+
 @pipeline("once-looked-up", version=1, tools=[looked_up])
 async def write_looked_up(flow: Flow, given: Number) -> Number:
     return Number(n=(await flow.call("once", looked_up, n=given.n)).n)
@@ -361,7 +373,7 @@ PIPELINES: Catalogue = {
     for each in (
         noop, five_reads, five_writes, says_text,
         waiting, paying, sure_or_ask, many_asks, fan_out, forgiving,
-        write_once, write_looked_up,
+        write_once, write_looked_up, keyed_and_looked_up,
         slow_write, short_memory, slow_and_more, poison, newcomer, put_or_undo, pay_or_undo,
         destructive, undeclared, twice_the_name, lied_to, short_of_time,
         one_ticket, planned,

@@ -15,7 +15,7 @@ from models.scope import FLEET, POLICY
 from models.standstill import Overruled, drained, standstill, stopped
 from tests import conftest
 from tests.conftest import reload, sweep
-from tools.tool import Ambiguous, Unavailable
+from tools.tool import Unavailable
 from worker import sweeper
 from worker.gatekeeper import Gatekeeper
 
@@ -183,9 +183,15 @@ async def test_parked_runs_come_back_the_oldest_first_in_cohorts_that_double(
     assert [row[0] for row in first] == sorted(runs)[: sweeper.FIRST_COHORT]
 
 
-async def test_a_doubt_is_looked_up_in_safe_mode_and_nothing_is_sent_again(submit, attempt, world):
-    run = await submit("once-looked-up", {"n": 77})
-    world.loses_answer("probe.lookup", Ambiguous("reset"))
+@pytest.mark.parametrize(
+    ("pipeline", "tool", "n"),
+    [("once-looked-up", "probe.lookup", 77), ("keyed-and-looked-up", "probe.both", 78)],
+)
+async def test_a_doubt_is_looked_up_in_safe_mode_and_nothing_is_sent_again(
+    submit, attempt, world, pipeline, tool, n
+):
+    run = await submit(pipeline, {"n": n})
+    world.loses_answer(tool, MemoryError("its worker dies here"))
     await attempt(run)
     await shut()
     await hot().execute("UPDATE ledger_entry SET quiet_at = now() - interval '1 s'")
@@ -195,7 +201,20 @@ async def test_a_doubt_is_looked_up_in_safe_mode_and_nothing_is_sent_again(submi
 
     row = await reload(run)
     assert row["stop_reason"] == StopReason.SUCCESS, row["detail"]
-    assert world.count("probe.lookup") == 1
+    assert world.count(tool) == 1
+
+
+async def test_a_worker_with_a_standing_safe_mode_writes_nothing_whatever_the_table_says(
+    submit, attempt, world, governed
+):
+    governed("safe_mode: {enabled: true}")
+    run = await submit("five-writes", {})
+
+    await attempt(run)
+
+    assert [row["mode"] for row in await gates()] == ["open"]
+    row = await reload(run)
+    assert (row["waiting_for"], row["gate_scope"], world.calls) == ("gate", POLICY, [])
 
 
 async def test_a_write_that_waits_for_its_retry_is_not_sent_once_the_gate_is_shut(

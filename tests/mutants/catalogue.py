@@ -224,6 +224,118 @@ MUTANTS = (
         f"{CHECKPOINT}::test_an_intent_behind_a_shut_gate_leaves_nothing_behind",
     ),
     Mutant(
+        "P6", "the flip does not lock the table", "models/gate.py",
+        "; LOCK TABLE gate IN ACCESS EXCLUSIVE MODE",
+        "",
+        "tests/race/test_race.py"
+        "::test_no_write_starts_after_stopped_however_eight_writers_race_three_hundred_flips",
+    ),
+    Mutant(
+        "P6", "a session that sits on the gate is not ended", "models/gate.py",
+        '        if row["idle"]:\n',
+        "        if False:\n",
+        "tests/race/test_sessions.py"
+        "::test_the_flip_ends_a_session_that_sits_on_the_gate_without_a_timeout",
+    ),
+    Mutant(
+        "P6", "a client frozen in a statement may hold the gate", "models/gate.py",
+        " OR a.wait_event = 'ClientRead'",
+        "",
+        "tests/race/test_sessions.py"
+        "::test_the_flip_ends_a_session_that_was_frozen_in_the_midst_of_a_statement",
+    ),
+    Mutant(
+        "P6", "a misspelt scope is flipped", "models/gate.py",
+        "        await known(scope)\n",
+        "        pass\n",
+        "tests/integration/test_gate_commands.py"
+        "::test_a_misspelt_scope_is_refused_with_what_may_be_meant",
+    ),
+    Mutant(
+        "P6", "safe mode on loosens a closed gate", "producer/gate_commands.py",
+        "loosen=False",
+        "loosen=True",
+        "tests/integration/test_gate_commands.py"
+        "::test_safe_mode_on_does_not_loosen_what_somebody_has_closed",
+    ),
+    Mutant(
+        "P6", "a standing safe mode is the table's word alone", "worker/gatekeeper.py",
+        "if self._standing and POLICY not in shut:",
+        "if False:",
+        f"{GATE}::test_a_worker_with_a_standing_safe_mode_writes_nothing_whatever_the_table_says",
+    ),
+    Mutant(
+        "P6", "a doubt that could be looked up waits for the gate", "worker/doubt.py",
+        "send_first = may_send or tool.lookup is None",
+        "send_first = True",
+        f"{GATE}::test_a_doubt_is_looked_up_in_safe_mode_and_nothing_is_sent_again",
+    ),
+    Mutant(
+        "P6", "runs come back through a closed gate", "worker/sweeper.py",
+        "         WHERE mode <> 'closed'\n",
+        "         WHERE true\n",
+        f"{GATE}"
+        "::test_behind_a_closed_gate_a_run_parks_at_its_next_step_and_goes_on_in_safe_mode",
+    ),
+    Mutant(
+        "P6", "in safe mode a worker carries as much as ever", "worker/intake.py",
+        "// (2 if safe and self._room > 1 else 1)",
+        "// 1",
+        f"{SAFE}::test_behind_a_closed_gate_nothing_is_claimed_and_in_safe_mode_half_as_much",
+    ),
+    Mutant(
+        "-", "a tenant's key flips any scope", "producer/gates.py",
+        '    if not caller.operator and scope != f"tenant:{caller.tenant}":\n',
+        "    if False:\n",
+        "tests/integration/test_gate_api.py::test_a_tenants_key_flips_its_own_scope_and_no_other",
+    ),
+    Mutant(
+        "-", "a tenant opens what an operator has shut", "producer/gates.py",
+        "rows = [] if caller.operator else await gates()",
+        "rows = []",
+        "tests/integration/test_gate_api.py"
+        "::test_a_tenant_does_not_open_what_an_operator_has_shut",
+    ),
+    Mutant(
+        "-", "lines of the audit may be changed", "models/migrations/versions/0004_the_gate.py",
+        "BEFORE UPDATE OR DELETE OR TRUNCATE ON audit",
+        "BEFORE TRUNCATE ON audit",
+        "tests/integration/test_audit_lines.py::test_a_line_is_never_changed_nor_taken_out",
+    ),
+    Mutant(
+        "-", "lines of the audit do not wait for one another", "models/audit.py",
+        "    await connection.execute(_IN_TURN)\n",
+        "",
+        "tests/integration/test_audit.py::test_two_hundred_at_once_make_one_chain_without_a_gap",
+    ),
+    Mutant(
+        "-", "a changed line passes", "models/audit.py",
+        " or line.sealed() != line.hash",
+        "",
+        "tests/integration/test_audit.py"
+        "::test_what_was_done_behind_the_triggers_back_is_told_with_its_line",
+    ),
+    Mutant(
+        "-", "a line need not fit the one before", "models/audit.py",
+        "line.before != before or ",
+        "",
+        "tests/integration/test_audit.py"
+        "::test_a_line_that_was_sealed_anew_does_not_fit_the_one_behind_it",
+    ),
+    Mutant(
+        "-", "what was before a person opened the gate trips it again", "models/pulse.py",
+        "(SELECT changed_at FROM gate WHERE scope = 'fleet')",
+        "now() - interval '1 h'",
+        "tests/integration/test_tripwire.py"
+        "::test_two_workers_whose_runs_fail_trip_once_and_only_a_person_opens_again",
+    ),
+    Mutant(
+        "-", "log lines are not redacted", "config/telemetry.py",
+        "            Redactor(own.redact).processor,\n",
+        "",
+        "tests/unit/test_redaction.py::test_every_log_line_passes_it",
+    ),
+    Mutant(
         "P6", "STOPPED does not wait for what may leave", "models/standstill.py",
         "        if not found.may_start:\n",
         "        if True:\n",
