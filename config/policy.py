@@ -4,7 +4,7 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from config.policy_logging import Logging
 
@@ -167,6 +167,13 @@ class Overlay(_Part):
     agent: dict[str, Any] = {}
     tools: dict[str, Any] = {}
     spend: dict[str, Any] = {}
+
+    @field_validator("tools")
+    @classmethod
+    def _breakers_are_the_fleets(cls, tools: dict[str, Any]) -> dict[str, Any]:
+        if "circuit_breakers" in tools:
+            raise ValueError("circuit_breakers are the whole fleet's: no overlay changes them")
+        return tools
 
 
 class Allowed(NamedTuple):

@@ -61,6 +61,10 @@ def test_the_safe_default_configuration_loads(tmp_path):
         ("tols: {}", "tols (line 1): there is no such key; tools?"),
         ("tools:\n  limits:\n    x: {per_secnd: 3}", "limits.x.per_secnd (line 3): there is no"),
         ("tenants: {acme: {agent: {budgets: {max_step: 3}}}}", "tenants.acme.agent.budgets.max_st"),
+        (
+            "tenants: {acme: {tools: {circuit_breakers: {enabled: false}}}}",
+            "tenants.acme.tools (line 1): Value error, circuit_breakers are the whole fleet's",
+        ),
         ("safe_mode: {enabled: perhaps}", "safe_mode.enabled (line 1): Input should be a valid"),
         ("tools: {timeouts_s: {a: -1}}", "tools.timeouts_s.a (line 1): Input should be greater"),
         ("tools: {}\nsafe_mode: {}\ntools: {}", "line 3: there is tools a second time"),
