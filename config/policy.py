@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from config.policy_approvals import Approval
 from config.policy_logging import Logging
+from config.policy_safe_mode import SafeMode
 
 
 class _Part(BaseModel):
@@ -94,6 +96,8 @@ class Limits(_Part):
     """Calls of the whole fleet side by side."""
     max_calls: int | None = Field(default=None, ge=0)
     """Calls of one run."""
+    run_per_minute: int | None = Field(default=None, ge=1)
+    """Calls of one run, evenly after a first burst of as many."""
     max_retries: int | None = Field(default=None, ge=0)
     """Further tries of one call, snoozed ones included."""
 
@@ -112,6 +116,10 @@ class Tools(_Part):
     circuit_breakers: CircuitBreakers = CircuitBreakers()
     limits: dict[str, Limits] = {}
     """By tool, `*` as in file names; the first that fits counts."""
+    sensitive: tuple[str, ...] = ()
+    """Tools, `*` as in file names, whose calls are on record in the audit before they leave."""
+    approvals: dict[str, Approval] = {}
+    """By tool, likewise. Without one: `always` for a write that a model proposed, else `never`."""
 
 
 class InputValidation(_Part):
@@ -129,36 +137,18 @@ class Validation(_Part):
     output: OutputValidation = OutputValidation()
 
 
-class Triggers(_Part):
-    """What puts the fleet into safe mode by itself; only a person opens it again."""
-
-    window_s: float = Field(default=60, ge=5, le=3600)
-    failed_share: float = Field(default=0.5, gt=0, le=1)
-    """Of the runs that ended within the window, so many failed for want of a working machine."""
-    failed_of: int | None = Field(default=100, ge=1, strict=True)
-    """Judged only when at least so many ended; None: never."""
-    usd_per_minute: Decimal | None = Field(default=None, gt=0)
-    """Spent over the window, by all tenants; None: never."""
-
-
-class SafeMode(_Part):
-    """What is left of the fleet's powers while its gate is read-only."""
-
-    enabled: bool = False
-    """A standing safe mode, that no console opens: only this file does, and a restart."""
-    allowed_tools: tuple[str, ...] = ("search.read", "kb.read")
-    """Reads that go on, `*` as in file names; other reads wait as writes do."""
-    triggers: Triggers = Triggers()
-
-    def allows(self, tool: str) -> bool:
-        return any(fnmatchcase(tool, pattern) for pattern in self.allowed_tools)
-
-
 class Spend(_Part):
     """Ceilings on what is spent in one UTC day, by the database's clock; None: none."""
 
     tenant_usd_per_day: Decimal | None = Field(default=None, ge=0)
     fleet_usd_per_day: Decimal | None = Field(default=None, ge=0)
+
+
+class Labels(_Part):
+    """How far text from outside may reach into writes; see worker/labels.py."""
+
+    max_bits: float = Field(default=12, ge=0)
+    """What it may choose in one run, in bits: a choice among four is two of them."""
 
 
 class Overlay(_Part):
@@ -167,6 +157,7 @@ class Overlay(_Part):
     agent: dict[str, Any] = {}
     tools: dict[str, Any] = {}
     spend: dict[str, Any] = {}
+    labels: dict[str, Any] = {}
 
     @field_validator("tools")
     @classmethod
@@ -194,6 +185,7 @@ class Policy(_Part):
     logging: Logging = Logging()
     safe_mode: SafeMode = SafeMode()
     spend: Spend = Spend()
+    labels: Labels = Labels()
     pipelines: dict[str, Overlay] = {}
     tenants: dict[str, Overlay] = {}
     """A tenant's overlay comes after its pipeline's."""
@@ -214,6 +206,12 @@ class Policy(_Part):
         """The first entry of `tools.limits` that fits, or None."""
         return next((
             each for pattern, each in self.tools.limits.items() if fnmatchcase(tool, pattern)
+        ), None)  # fmt: skip
+
+    def approval(self, tool: str) -> Approval | None:
+        """The first entry of `tools.approvals` that fits, or None."""
+        return next((
+            each for pattern, each in self.tools.approvals.items() if fnmatchcase(tool, pattern)
         ), None)  # fmt: skip
 
     def of(self, tenant: str, pipeline: str) -> "Policy":

@@ -19,6 +19,7 @@ class Act(StrEnum):
 
     GATE = "gate"  # a gate was flipped
     KEY = "key"  # an API key was made
+    CALLS = "calls"  # calls that were refused, and sensitive ones: see models/call_audit.py
     BREAKER = "breaker"  # a breaker opened or closed, or was held so by an operator
 
 

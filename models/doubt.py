@@ -4,7 +4,8 @@ from typing import Any
 from uuid import UUID
 
 from models.database import hot
-from models.review import GO_ON, Verdict
+from models.review import Verdict
+from models.verdict import GO_ON
 
 LEAVE_IN_DOUBT = """
     UPDATE ledger_entry SET state = 'in_doubt'
@@ -23,7 +24,7 @@ _ASK_AFTER = """
        AND NOT EXISTS (SELECT FROM review o
                         WHERE (o.run_id, o.step) = (e.run_id, e.step) AND o.verdict IS NULL)
      LIMIT 200
-    ON CONFLICT (run_id, step) DO UPDATE
+    ON CONFLICT (run_id, step, kind) DO UPDATE
        SET verdict = NULL, answer = NULL, decided_at = NULL, who = NULL, note = NULL,
            decide_by = NULL, question = EXCLUDED.question
      WHERE r.verdict IS NOT NULL

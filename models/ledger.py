@@ -59,6 +59,10 @@ class LedgerEntry(SQLModel, table=True):
     tokens: int = 0
     result: Any = document()
     error: Any = document()
+    labels: Any = document()
+    """Where its arguments come from, by JSON pointer; see worker/labels.py."""
+    policy: str | None = Field(default=None, sa_type=Text)
+    """The revision of the policy that judged it."""
     send_before: datetime | None = when()
     """A write's request may start to leave until then."""
     quiet_at: datetime | None = when()

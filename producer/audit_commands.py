@@ -1,12 +1,14 @@
 """`sluice audit`: what operators did, and whether that record is whole."""
 
 from typing import Annotated
+from uuid import UUID
 
 import orjson
 import typer
 from rich.table import Table
 
-from models.audit import BrokenChain, latest, verify
+from models import call_audit
+from models.audit import Act, BrokenChain, latest, lines, verify
 from producer.connection import database, run
 from producer.tables import ago, console, plain
 
@@ -41,6 +43,9 @@ def check(
         async with database():
             try:
                 last = await verify(noted)
+                async for line in lines():
+                    if line.act == Act.CALLS:
+                        await call_audit.check(line.seq, line.about)
             except BrokenChain as broken:
                 console.print(f"the audit is broken: {broken}", highlight=False, style="red")
                 raise typer.Exit(1) from None
@@ -48,6 +53,25 @@ def check(
         console.print(told, highlight=False, soft_wrap=True)
 
     run(walk())
+
+
+@audit.command("calls")
+def calls(run_id: Annotated[UUID, typer.Argument(metavar="RUN", help="The run's id.")]) -> None:
+    """What the guards said of a run's calls: each refusal, and each sensitive call before it left."""
+
+    async def show() -> None:
+        async with database():
+            rows = await call_audit.of_run(run_id)
+        table = Table(box=None, pad_edge=False)
+        for name in ("when", "step", "tool", "guard", "reason", "told", "policy", "line"):
+            table.add_column(name, overflow="fold")
+        for row in rows:
+            words = (row["step"], row["tool"], row["guard"], row["reason"], row["told"])
+            line = "" if row["sealed"] is None else str(row["sealed"])
+            table.add_row(ago(row["at"]), *map(plain, words), row["policy"], line)
+        console.print(table if rows else "no guard has said anything of this run's calls")
+
+    run(show())
 
 
 async def _show(limit: int) -> None:

@@ -23,7 +23,7 @@ from config.surroundings import servers
 from models import schema
 from models.database import DatabaseUnfit, close_database, open_database
 from models.request import Refused
-from models.review import BadAnswer, NotOpen
+from models.verdict import BadAnswer, NotOpen
 
 
 @asynccontextmanager

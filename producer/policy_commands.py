@@ -1,5 +1,6 @@
 """`sluice policy`: whether a policy can be used, and what it says of a tool."""
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
 
@@ -81,6 +82,11 @@ def _numbers(view: Policy, tool: str) -> list[tuple[str, str, str]]:
          "tools.retries.retryable_status"),
         ("must be idempotent", str(tool in tools.idempotency_required).lower(),
          "tools.idempotency_required"),
+        ("asks a person", str(_or(view.approval(tool), "when a model proposed the write")),
+         "tools.approvals"),
+        ("on record beforehand",
+         str(any(fnmatchcase(tool, each) for each in tools.sensitive)).lower(), "tools.sensitive"),
+        ("text from outside may choose", f"{view.labels.max_bits:g} bits a run", "labels.max_bits"),
         ("in safe mode", "goes on, if it reads" if view.safe_mode.allows(tool) else "waits",
          "safe_mode.allowed_tools"),
     ]  # fmt: skip

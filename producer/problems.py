@@ -13,8 +13,8 @@ from models.database import TRANSIENT
 from models.gate import GateBusy
 from models.request import Malformed as MalformedRequest
 from models.request import Refused
-from models.review import BadAnswer, NotOpen
 from models.standstill import Overruled
+from models.verdict import BadAnswer, NotOpen
 
 log = structlog.get_logger()
 

@@ -12,8 +12,9 @@ import typer
 from rich.text import Text
 
 from models.database import hot
-from models.review import BadAnswer, DoubtVerdict, NotOpen, ReviewKind, Verdict
-from models.review import answer as give
+from models.review import DoubtVerdict, ReviewKind, Verdict
+from models.verdict import BadAnswer, NotOpen
+from models.verdict import answer as give
 from producer.connection import database, document, operator, run
 from producer.review_selection import Selection, somebody_works
 from producer.review_sheet import decided, export
@@ -23,7 +24,7 @@ from producer.tables import ago, console, plain, review_lines
 EXIT_INCOMPLETE = 3
 _AT_ONCE = 3
 _TOLD = 10
-Kind = Annotated[ReviewKind | None, typer.Option(help="uncertain or in_doubt.")]
+Kind = Annotated[ReviewKind | None, typer.Option(help="uncertain, approval or in_doubt.")]
 Category = Annotated[str | None, typer.Option(help="Of the proposed answer.")]
 Ids = Annotated[
     typer.FileText | None, typer.Option(help="A file with one id per line; - for stdin.")

@@ -7,7 +7,8 @@ import orjson
 from aiohttp import web
 
 from models.database import hot
-from models.review import DoubtVerdict, Verdict, answer
+from models.review import DoubtVerdict, Verdict
+from models.verdict import answer
 from producer.problems import Malformed, Unknown
 from producer.state import STATE
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from models.budget import Budget
 from tools.tickets import ticket as tickets
 from tools.tool import Call, Contract, Effect, Lookup, Sighting, Undo, tool, unknowable
+from worker.binding import made, ref
 from worker.decision import Answer, Decision
 from worker.flow import Flow
 from worker.outcome import ToolFailed
@@ -315,10 +316,11 @@ async def short_of_time(flow: Flow, given: Seconds) -> Number:
     return Number()
 
 
-@pipeline("one-ticket", version=1, tools=[tickets.create])
+@pipeline("one-ticket", version=1, tools=[tickets.create], trusts=["/n"])
 async def one_ticket(flow: Flow, given: Number) -> Number:
     """The least that leaves an effect at the desk, whatever the versions of ticket-triage do."""
-    await flow.call("open", tickets.create, external_ref=f"one:{given.n}", title=f"No. {given.n}")
+    number = ref("input:/n")
+    await flow.call("open", tickets.create, external_ref=made("one:{}".format, number), title="A")
     return given
 
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from models.run import StopReason
 from tools.tickets import ticket as tickets
 from tools.tickets.form import Priority
+from worker.binding import fixed
 from worker.decision import Answer
 from worker.flow import Flow
 from worker.outcome import ToolFailed
@@ -68,11 +69,11 @@ async def triage(flow: Flow, ticket: TicketIn) -> Triage:
         opened = await flow.call(
             "open",
             tickets.create,
-            external_ref=f"{ticket.source}:{ticket.id}",
+            external_ref=fixed(f"{ticket.source}:{ticket.id}"),
             title=(ticket.subject or ticket.text)[:200],
             body=ticket.text[:20_000],
-            category=draft.category,
-            queue=draft.queue,
+            category=fixed(draft.category),
+            queue=fixed(draft.queue),
             priority=draft.priority,
         )
     return Triage(

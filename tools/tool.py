@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.run import StopReason
+from tools.trust import Trust
 
 A = TypeVar("A", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
@@ -135,6 +136,13 @@ class Tool(Generic[A, R]):
     undo: Undo[A, R] | None = None
     poll: bool = False
     """Its answer is expected to stay the same for a while: asking again is no loop."""
+    sinks: Mapping[str, Trust] | None = None
+    """By JSON pointer, the least trust that an argument's value needs; what it leaves out needs to
+    be trusted. None: the tool takes whatever a pipeline binds."""
+    trusted: tuple[str, ...] = ()
+    """JSON pointers of its result that are no text from outside: ids, times."""
+    about: str = ""
+    """What it does, as a model is told."""
 
     def __post_init__(self) -> None:
         if self.effect is Effect.WRITE and self.key_kept_for_s <= 0:
@@ -170,6 +178,8 @@ def tool(
     sees_after_s: float = 0.0,
     undo: Undo[Any, Any] | None = None,
     poll: bool = False,
+    sinks: Mapping[str, Trust] | None = None,
+    trusted: tuple[str, ...] = (),
 ) -> Callable[[Callable[[A, Call], Awaitable[R]]], Tool[A, R]]:
     """Make a tool of `async def run(args: A, call: Call) -> R`; its annotations are its contract.
 
@@ -178,14 +188,7 @@ def tool(
     """
 
     def declare(run: Callable[[A, Call], Awaitable[R]]) -> Tool[A, R]:
-        hints = get_type_hints(run)
-        gives = hints.pop("return", None)
-        takes: Any = next(iter(hints.values()), None)
-        for model, role in ((takes, "arguments"), (gives, "result")):
-            if not (isinstance(model, type) and issubclass(model, BaseModel)):
-                raise TypeError(f"{name} must annotate its {role} with a Pydantic model")
-            if model.model_config.get("extra") != "forbid":
-                raise TypeError(f"{name}: {model.__name__} must forbid unknown fields (Contract)")
+        takes, gives = _contract(name, run)
         return Tool(
             name=name,
             effect=effect,
@@ -200,9 +203,25 @@ def tool(
             sees_after_s=sees_after_s,
             undo=undo,
             poll=poll,
+            sinks=sinks,
+            trusted=trusted,
+            about=" ".join((run.__doc__ or "").split()),
         )
 
     return declare
+
+
+def _contract(name: str, run: Callable[..., Any]) -> tuple[Any, Any]:
+    """What a function takes and gives, by its annotations."""
+    hints = get_type_hints(run)
+    gives = hints.pop("return", None)
+    takes: Any = next(iter(hints.values()), None)
+    for model, role in ((takes, "arguments"), (gives, "result")):
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            raise TypeError(f"{name} must annotate its {role} with a Pydantic model")
+        if model.model_config.get("extra") != "forbid":
+            raise TypeError(f"{name}: {model.__name__} must forbid unknown fields (Contract)")
+    return takes, gives
 
 
 def misfit(result: Any, error: Exception) -> str:

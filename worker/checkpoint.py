@@ -47,6 +47,12 @@ class Entry:
     tenant_usd: Decimal | None = None
     fleet_usd: Decimal | None = None
     """A paid intent: the ceilings of its day's windows."""
+    policy: str = ""
+    """The revision that judged it."""
+    labels: bytes | None = None
+    """Where its arguments come from, by JSON pointer."""
+    approval: bytes | None = None
+    """An intent that a person must have approved: the hash of exactly its arguments."""
 
 
 FENCE = """
@@ -62,21 +68,24 @@ ours. A plain SELECT would be no fence: a new claim could commit while our inser
 _RECORD = f"""
     WITH m AS (
         SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::int[], $5::text[], $6::text[],
-                             $7::text[], $8::json[], $9::bytea[], $10::uuid[], $11::text[],
-                             $12::numeric[], $13::int[], $14::json[], $15::json[], $16::int[])
-            AS m(run_id, attempt, step, number, kind, tool, effect, args, args_hash, token, state,
-                 usd, tokens, result, error, tries)),
+                             $7::text[], $8::json[], $9::bytea[], $10::text[], $11::json[],
+                             $12::uuid[], $13::text[], $14::numeric[], $15::int[], $16::json[],
+                             $17::json[], $18::int[])
+            AS m(run_id, attempt, step, number, kind, tool, effect, args, args_hash, policy, labels,
+                 token, state, usd, tokens, result, error, tries)),
     {FENCE},
     entry AS (
         INSERT INTO ledger_entry AS e (run_id, attempt, step, number, kind, tool, effect, args,
-               args_hash, token, state, spent_usd, tokens, result, error, tries, settled_at)
+               args_hash, policy, labels, token, state, spent_usd, tokens, result, error, tries,
+               settled_at)
         SELECT run_id, attempt, step, number, kind, tool, effect, args,
-               args_hash, token, state, usd, tokens, result, error, tries, now()
+               args_hash, policy, labels, token, state, usd, tokens, result, error, tries,
+               now()
           FROM m JOIN fence ON fence.id = m.run_id
          ORDER BY run_id, step
         ON CONFLICT (run_id, step) DO UPDATE
            SET state = EXCLUDED.state, attempt = EXCLUDED.attempt, token = EXCLUDED.token,
-               spent_usd = EXCLUDED.spent_usd, tokens = EXCLUDED.tokens,
+               policy = EXCLUDED.policy, spent_usd = EXCLUDED.spent_usd, tokens = EXCLUDED.tokens,
                result = EXCLUDED.result, error = EXCLUDED.error,
                tries = e.tries + EXCLUDED.tries, settled_at = now()
          WHERE e.state = 'released' AND e.token <> EXCLUDED.token
@@ -208,6 +217,7 @@ async def accounted(
 
 
 def identity(entries: Sequence[Entry]) -> list[list[object]]:
+    """The first eleven columns of every statement that writes a step's row."""
     return [
         [each.run_id for each in entries],
         [each.attempt for each in entries],
@@ -218,4 +228,6 @@ def identity(entries: Sequence[Entry]) -> list[list[object]]:
         [each.effect for each in entries],
         [each.args for each in entries],
         [each.args_hash for each in entries],
+        [each.policy for each in entries],
+        [each.labels for each in entries],
     ]

@@ -1,7 +1,7 @@
 """A decision: a typed question, its rules, its confidence bar and its fallback, as one value."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,6 +35,9 @@ class Decision(Generic[T]):
     """Below this confidence a pipeline should ask a person."""
     rules: tuple[Callable[..., T | None], ...] = ()
     model: Callable[..., Awaitable[T | None]] | None = None
+    bits: Mapping[str, float] = field(default_factory=dict)
+    """By JSON pointer of the answer: how many bits it can carry there at most, where its type does
+    not say; the author's word, such as for a classifier of so many classes."""
 
     async def decide(self, **inputs: Any) -> T:
         answer = self.by_rule(**inputs)

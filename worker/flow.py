@@ -21,6 +21,7 @@ from worker.gateway import Gateway
 from worker.held import Held
 from worker.journal import Journal
 from worker.outcome import Ask, GateShut, LostLease, Outcome, Question, Snooze, Stop
+from worker.provenance import INPUT, Origin
 from worker.rollback import UNDO, Undone, rollback
 
 A = TypeVar("A", bound=BaseModel)
@@ -60,6 +61,7 @@ class Flow:
         digest = hashlib.sha256(asked).digest()
         record = self._held.record.get(step)
         if record is not None and (result := record.replay(digest)) is not None:
+            self._decided(step, decision, result)
             return decision.answer.model_validate_json(result)
         self._held.begin(fresh=True)
         answer = await decision.decide(**inputs)
@@ -77,8 +79,10 @@ class Flow:
                 tool=decision.name,
                 args=asked,
                 result=written,
+                policy=self._gateway.rulebook.revision,
             )
         )
+        self._decided(step, decision, written)
         return decision.answer.model_validate_json(written)
 
     async def ask(
@@ -94,7 +98,9 @@ class Flow:
         record = self._held.record.get(step)
         if record is not None and (result := record.replay(digest)) is not None:
             self._held.repetition.answered()
-            return type(about).model_validate_json(result)
+            answer = type(about).model_validate_json(result)
+            self._held.provenance.origins[step] = Origin(answer, type(about), person=True)
+            return answer
         self._held.begin(fresh=record is None)
         raise Ask(
             [
@@ -175,6 +181,10 @@ class Flow:
         """Do the same with every item, side by side; `do` gets a step name made of the key."""
         return await self.all(*(do(f"{name}/{key(item)}", item) for item in items))
 
+    def _decided(self, step: str, decision: Decision[Any], written: bytes) -> None:
+        origin = Origin(written, decision.answer, bits=decision.bits)
+        self._held.provenance.origins[step] = origin
+
     def _begin(self, step: str, *, prefix: str = UNDO) -> int:
         if self._held.lost:
             raise LostLease
@@ -185,6 +195,8 @@ class Flow:
             raise ValueError(f"a step needs a name of 1 to {STEP_BYTES} bytes, not {step!r}")
         if prefix and step.startswith(prefix):
             raise ValueError(f"a step may not be named {prefix}...: so are those of a roll-back")
+        if step == INPUT:
+            raise ValueError("a step may not be named 'input': references mean the run's input")
         if step in self._held.names:
             raise ValueError(f"two steps are named {step!r}: a name is a checkpoint, used once")
         self._held.names.add(step)

@@ -4,13 +4,15 @@
 2  contract   arguments are parsed; unknown fields are refused
 3  allowlist  only tools that the pipeline declares and the policy allows; nothing destructive
 4  budget     what the call may use at most must fit what is left
-5  gate       as this process last saw it, for each try; unseen for three seconds: nothing starts
-6  health     breaker, rate and concurrency of the tool, for each try; an ill one parks the run
-7  admit      one transaction: fence, gate, reservation, intent (a free read skips it)
-8  send       with the step's key and a deadline
-9  contract   the result is parsed, and comes back from the bytes that are recorded
-10 settle     one transaction: fence, outcome, cost
-11 repetition what goes in circles ends here; a replayed step is looked at as well
+5  labels     where each argument comes from, against the sinks that the tool declares
+6  approval   what text from outside would choose, or the policy says so: a person is asked first
+7  gate       as this process last saw it, for each try; unseen for three seconds: nothing starts
+8  health     breaker, rate and concurrency of the tool, for each try; an ill one parks the run
+9  admit      one transaction: fence, gate, approval, reservation, intent (a free read skips it)
+10 send       with the step's key and a deadline
+11 contract   the result is parsed, and comes back from the bytes that are recorded
+12 settle     one transaction: fence, outcome, cost
+13 repetition what goes in circles ends here; a replayed step is looked at as well
 """
 
 import hashlib
@@ -21,16 +23,22 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from config.rulebook import Rulebook
+from models.guard import Guard
 from models.run import StopReason
 from tools.health import Health
 from tools.tool import Tool, faults
+from worker.approval import question, reasons
 from worker.gatekeeper import Gatekeeper
 from worker.held import Held
 from worker.journal import Journal
+from worker.labels import Label
 from worker.order import Order
-from worker.outcome import LostLease, Overtaken, Stop, ToolFailed
+from worker.outcome import Ask, GateShut, LostLease, Overtaken, Snooze, Stop, ToolFailed
+from worker.provenance import Origin
 from worker.record import Record
+from worker.refusal import Refusal, refused_by
 from worker.ruling import Rulings
+from worker.sinks import Judged, bound, judged
 from worker.step_line import tell
 from worker.trip import Trip
 from worker.turnstile import Turnstile
@@ -67,8 +75,11 @@ class Gateway:
         step: str,
         number: int,
         allowed: Mapping[str, Tool[Any, Any]],
+        proposed: bool = False,
     ) -> R:
         """Do a step once, whatever happens to the worker; return its result, now or from before.
+
+        `proposed`: a model chose this call. Its writes need a person, and trusted arguments.
 
         Raises:
             ToolFailed: The tool's final failure, as recorded.
@@ -76,27 +87,69 @@ class Gateway:
             Snooze, GateShut, Ask: Not now; not while the gate is shut; not before a person answers.
             LostLease: Another worker has the run now.
         """
+        order: Order | None = None
+        try:
+            order = self._order(held, tool, given, step, number, proposed=proposed)
+            return cast(R, await self._carry_out(held, order, allowed))
+        except (Stop, Snooze, GateShut, Ask, ToolFailed) as error:
+            said = refused_by(error)
+            if said is not None:
+                digest, policy = order.digest if order else b"", self.rulebook.revision
+                await self._journal.note(said.remark(held, step, tool.name, policy, digest))
+            raise
+
+    def _order(
+        self,
+        held: Held,
+        tool: Tool[Any, Any],
+        given: Mapping[str, Any],
+        step: str,
+        number: int,
+        *,
+        proposed: bool,
+    ) -> Order:
+        """What is to be done, its arguments parsed, and where they come from."""
         ruling = self._rulings.of(held.tenant, held.pipeline, tool)
+        given, labels = bound(given, held.provenance)
         args = _parse(tool, given, strict=ruling.strict)
         passed = args.__pydantic_serializer__.to_json(args, exclude_unset=True)
         digest = hashlib.sha256(tool.name.encode() + b"\0" + passed).digest()
-        order = Order(step, number, tool, args, passed, digest, held.record.get(step), ruling)
-        if order.record is not None and order.record.over:
-            return cast(R, self._replayed(held, order))
-        if order.record is not None:
-            order.record.replay(digest)  # another question than before ends the run here
+        record = held.record.get(step)
+        order = Order(step, number, tool, args, passed, digest, record, ruling, proposed)
+        if proposed or tool.sinks is not None:
+            order.judged = _judged(held, order, labels)  # a replayed step's bits count as well
+        return order
+
+    async def _carry_out(
+        self, held: Held, order: Order, allowed: Mapping[str, Tool[Any, Any]]
+    ) -> Any:
+        tool, record, ruling = order.tool, order.record, order.ruling
+        if record is not None and record.over:
+            return self._replayed(held, order)
+        if record is not None:
+            record.replay(order.digest)  # another question than before ends the run here
         if allowed.get(tool.name) is not tool:
-            raise Stop(StopReason.TOOL_DENIED, f"{held.pipeline} does not declare {tool.name}")
+            told = f"{held.pipeline} does not declare {tool.name}"
+            raise Stop(StopReason.TOOL_DENIED, told, Guard.ALLOWLIST)
         ruling.permit()
-        held.begin(fresh=order.record is None, calls=1)
-        held.meet(tool.name, digest, ruling)
+        held.begin(fresh=record is None, calls=1)
+        held.meet(tool.name, order.digest, ruling)
+        if order.judged.faults or order.proposed or ruling.approval is not None:
+            order.asks = await reasons(order, held.tenant)
+            if order.asks and record is None:
+                raise question(order)
+        if ruling.sensitive:
+            said = Refusal(Guard.SENSITIVE, "sends", "; ".join(order.asks))
+            await self._journal.note(
+                said.remark(held, order.step, tool.name, ruling.revision, order.digest)
+            )
         trip = self._trip(held, order)
         begun = time.monotonic()
         try:
-            value: R = await trip.make()
+            value = await trip.make()
         except Overtaken:
             order.record = await self._overtaken(held, order)
-            return cast(R, self._replayed(held, order))
+            return self._replayed(held, order)
         except BaseException as error:
             tell(held, order, begun, error)
             if isinstance(error, ToolFailed):
@@ -136,13 +189,29 @@ def _parse(tool: Tool[A, R], given: Mapping[str, Any], *, strict: bool) -> A:
         return tool.takes.model_validate(dict(given), strict=strict or None)
     except ValidationError as error:
         raise Stop(
-            StopReason.TOOL_DENIED, f"{tool.name} does not take these arguments: {faults(error)}"
+            StopReason.TOOL_DENIED,
+            f"{tool.name} does not take these arguments: {faults(error)}",
+            Guard.CONTRACT,
         ) from error
+
+
+def _judged(held: Held, order: Order, labels: Mapping[str, Label]) -> Judged:
+    return judged(
+        order.tool,
+        order.passed,
+        labels,
+        step=order.step,
+        proposed=order.proposed,
+        provenance=held.provenance,
+        max_bits=order.ruling.max_bits,
+    )
 
 
 def _saw(held: Held, order: Order, got: bytes, *, failed: bool) -> None:
     """Note a step whose outcome is recorded, before the pipeline hears of it."""
     tool = order.tool
+    if not failed:
+        held.provenance.origins[order.step] = Origin(got, tool.gives, tool.trusted)
     if not (tool.poll or held.undoing):
         held.repetition.saw(tool.name, order.digest, got, writes=tool.writes, failed=failed)
 

@@ -7,7 +7,7 @@ from models.gate import GateMode
 from models.scope import FLEET, POLICY
 from models.spend import Used, open_windows, used_today
 from worker.checkpoint import FENCE, Entry, accounted, identity
-from worker.outcome import GateShut, OutOfFunds
+from worker.outcome import GateShut, OutOfFunds, Unapproved
 
 _WINDOWS = f"""
     windows AS MATERIALIZED (
@@ -39,24 +39,48 @@ _PAYABLE = """
 """
 
 
-def _intend(*, paid: bool) -> str:
-    """The statement; one without a paid member does not look at windows at all."""
-    return f"""
-    WITH m AS (
+_APPROVED = """
+           AND (m.approval IS NULL OR EXISTS (
+               SELECT FROM review r
+                WHERE (r.run_id, r.step, r.kind) = (m.run_id, m.step, 'approval')
+                  AND r.verdict = 'approved' AND r.args_hash = m.approval AND r.use_by > now()))
+"""
+_USED_UP = """
+    approval AS (
+        UPDATE review r SET used_at = coalesce(r.used_at, now())
+          FROM entry JOIN m USING (run_id, step)
+         WHERE m.approval IS NOT NULL
+           AND (r.run_id, r.step, r.kind) = (m.run_id, m.step, 'approval')),
+"""
+"""An approval is of one step with one set of arguments, and a step is done once: no other call can
+use it. What was surely not sent may be sent under it again, as long as it is not too old."""
+
+
+_MEMBERS = """
         SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::int[], $5::text[], $6::text[],
-                             $7::text[], $8::json[], $9::bytea[], $10::uuid[], $11::numeric[],
-                             $12::bool[], $13::float[], $14::float[], $15::text[],
-                             $16::numeric[], $17::numeric[])
-            AS m(run_id, attempt, step, number, kind, tool, effect, args, args_hash, token, usd,
-                 fresh, send_within_s, quiet_within_s, needs, tenant_usd, fleet_usd)),
+                             $7::text[], $8::json[], $9::bytea[], $10::text[], $11::json[],
+                             $12::uuid[], $13::numeric[], $14::bool[], $15::float[], $16::float[],
+                             $17::text[], $18::numeric[], $19::numeric[], $20::bytea[])
+            AS m(run_id, attempt, step, number, kind, tool, effect, args, args_hash, policy, labels,
+                 token, usd, fresh, send_within_s, quiet_within_s, needs, tenant_usd, fleet_usd,
+                 approval)),
+"""
+
+
+def _intend(*, paid: bool, asked: bool) -> str:
+    """The statement; one without a paid member does not look at windows at all, and one without a
+    member that needed a person's approval not at reviews."""
+    return f"""
+    WITH m AS ({_MEMBERS}
     {FENCE},
     shut AS MATERIALIZED (SELECT scope, mode FROM gate WHERE mode <> '{GateMode.OPEN}'),
     {_WINDOWS if paid else ""}
     entry AS (
         INSERT INTO ledger_entry AS e (run_id, attempt, step, number, kind, tool, effect, args,
-               args_hash, token, state, reserved_usd, spend_day, send_before, quiet_at)
+               args_hash, policy, labels, token, state, reserved_usd, spend_day, send_before,
+               quiet_at)
         SELECT run_id, attempt, step, number, kind, tool, effect, args,
-               args_hash, token, 'reserved', usd,
+               args_hash, policy, labels, token, 'reserved', usd,
                CASE WHEN usd > 0 THEN (now() AT TIME ZONE 'utc')::date END,
                now() + make_interval(secs => send_within_s),
                now() + make_interval(secs => quiet_within_s)
@@ -68,10 +92,11 @@ def _intend(*, paid: bool) -> str:
                                 'pipeline:' || fence.pipeline, 'tool:' || m.tool)
                   AND mode <> m.needs)
            {_PAYABLE if paid else ""}
+           {_APPROVED if asked else ""}
          ORDER BY run_id, step
         ON CONFLICT (run_id, step) DO UPDATE
            SET state = 'reserved', attempt = EXCLUDED.attempt, token = EXCLUDED.token,
-               tries = e.tries + 1,
+               policy = EXCLUDED.policy, tries = e.tries + 1,
                send_before = greatest(e.send_before, EXCLUDED.send_before),
                quiet_at = greatest(e.quiet_at, EXCLUDED.quiet_at),
                spend_day = CASE WHEN e.reserved_usd > 0 THEN e.spend_day
@@ -79,6 +104,7 @@ def _intend(*, paid: bool) -> str:
                reserved_usd = e.reserved_usd + EXCLUDED.reserved_usd, settled_at = NULL
          WHERE e.state IN ('reserved', 'released') AND e.token <> EXCLUDED.token
      RETURNING e.run_id, e.step),
+    {_USED_UP if asked else ""}
     used AS (
         SELECT run_id, count(*) FILTER (WHERE fresh) AS steps, sum(usd) AS usd
           FROM entry JOIN m USING (run_id, step) GROUP BY run_id),
@@ -90,7 +116,8 @@ def _intend(*, paid: bool) -> str:
 """  # noqa: S608  # composed of constants
 
 
-_INTEND, _INTEND_PAID = _intend(paid=False), _intend(paid=True)
+_INTEND, _INTEND_PAID = _intend(paid=False, asked=False), _intend(paid=True, asked=False)
+_INTEND_ASKED, _INTEND_BOTH = _intend(paid=False, asked=True), _intend(paid=True, asked=True)
 """The gate is read in the statement that inserts: whoever shuts it under a table lock waits for
 statements that saw it open, and those that come later see it shut. What needs `open` is kept out by
 any mode that is not; what needs `read_only` by `closed` alone. An intent of an earlier try gives
@@ -112,19 +139,23 @@ _SHUT_BY = f"""
 async def intend(entries: Sequence[Entry]) -> list[BaseException | None]:
     """Commit what is about to be sent, its money and its deadline, in one transaction.
 
-    GateShut or OutOfFunds for a run that is still ours: nothing of it was written or charged.
+    GateShut, OutOfFunds or Unapproved for a run that is still ours: nothing of it was written or
+    charged.
     """
     paid = any(each.usd for each in entries)
-    answers = await _flush(entries, _INTEND_PAID if paid else _INTEND)
+    answers = await _flush(entries, paid=paid)
     if not any(isinstance(each, GateShut) for each in answers):
         return answers
     if paid:  # perhaps nobody has opened today's windows yet
         await open_windows([each.run_id for each in entries if each.usd])
-        answers = await _flush(entries, _INTEND_PAID)
+        answers = await _flush(entries, paid=True)
     return await _explained(entries, answers)
 
 
-async def _flush(entries: Sequence[Entry], statement: str) -> list[BaseException | None]:
+async def _flush(entries: Sequence[Entry], *, paid: bool) -> list[BaseException | None]:
+    statement = _INTEND_PAID if paid else _INTEND
+    if any(each.approval is not None for each in entries):
+        statement = _INTEND_BOTH if paid else _INTEND_ASKED
     rows = await hot().fetch(
         statement,
         *identity(entries),
@@ -136,6 +167,7 @@ async def _flush(entries: Sequence[Entry], statement: str) -> list[BaseException
         [each.needs for each in entries],
         [each.tenant_usd for each in entries],
         [each.fleet_usd for each in entries],
+        [each.approval for each in entries],
     )
     return await accounted(entries, rows, refusal=GateShut)
 
@@ -174,4 +206,6 @@ def _reason(entry: Entry, scope: str | None, used: Used | None) -> BaseException
         ]
         if told:
             return OutOfFunds(" or ".join(told))
+    if scope is None and entry.approval is not None:
+        return Unapproved()
     return GateShut(scope or FLEET, entry.needs)

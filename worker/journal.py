@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from models.batcher import Batcher
+from models.call_audit import Remark, note
 from models.pulse import FAILURES, NOTHING, Beat
 from worker.checkpoint import Entry, record, settle
 from worker.departure import Departure, Partial, keep, leave
@@ -36,6 +37,7 @@ class Journal:
             _plain(self._leave), limit=200, patience_s=seconds
         )
         self.park: Batcher[Parking, None] = Batcher(_plain(park), limit=50, patience_s=seconds)
+        self.note: Batcher[Remark, None] = Batcher(_plain(note), patience_s=seconds)
         self._beat = NOTHING
 
     def take_beat(self) -> Beat:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from tools.tool import Call, Tool
 from worker.record import Record
 from worker.ruling import Ruling
+from worker.sinks import UNJUDGED, Judged
 
 
 @dataclass(slots=True)
@@ -24,6 +25,11 @@ class Order:
     digest: bytes
     record: Record | None
     ruling: Ruling
+    proposed: bool = False
+    """A model chose the call, not the pipeline."""
+    judged: Judged = UNJUDGED
+    asks: tuple[str, ...] = ()
+    """Why a person must have approved it."""
     result: bytes = b""
     """As it was recorded, once it is."""
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from models.gate import GateMode
+from models.guard import Guard
 from models.review import ReviewKind
 from models.run import StopReason, WaitingFor
 from models.scope import FLEET
@@ -28,6 +29,8 @@ class Stop(Outcome):
 
     reason: StopReason
     detail: str = ""
+    guard: Guard | None = None
+    """Which gate refused a call; None: what its reason says, if it says one."""
 
 
 @dataclass(eq=False)
@@ -37,6 +40,8 @@ class Snooze(Outcome):
     delay: timedelta
     waiting_for: WaitingFor
     detail: str = ""
+    guard: Guard | None = None
+    """Which gate refused a call for now; None: none of ours."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,13 @@ class Question:
     decide_within: timedelta
     fresh: bool = True
     """The step is new: it counts against the budget of steps."""
+    approves: bytes | None = None
+    """An approval: the hash of exactly these arguments."""
+    tool: str | None = None
+    effect: str | None = None
+    args: bytes | None = None
+    labels: bytes | None = None
+    """Likewise: the call as it will stand in the ledger."""
 
 
 @dataclass(eq=False)
@@ -79,6 +91,10 @@ class OutOfFunds(Outcome):
     reason = StopReason.COST_BUDGET
     wait_s = 30.0
     """Reservations may be given back."""
+
+
+class Unapproved(Outcome):
+    """No person has approved exactly this call, or it was too long ago: ask, or ask again."""
 
 
 class LostLease(Outcome):

@@ -25,6 +25,8 @@ class Pipeline(Generic[I, O]):
     tools: Mapping[str, Tool[Any, Any]]
     budget: Budget
     body: Callable[[Flow, I], Awaitable[O]]
+    trusts: tuple[str, ...] = ()
+    """JSON pointers of its input that the authenticated client vouches for."""
 
     def contract(self) -> Contract:
         """The pipeline as clients see it."""
@@ -39,12 +41,18 @@ class Pipeline(Generic[I, O]):
 
 
 def pipeline(
-    name: str, *, version: int, tools: Iterable[Tool[Any, Any]] = (), budget: Budget | None = None
+    name: str,
+    *,
+    version: int,
+    tools: Iterable[Tool[Any, Any]] = (),
+    budget: Budget | None = None,
+    trusts: Iterable[str] = (),
 ) -> Callable[[Callable[[Flow, I], Awaitable[O]]], Pipeline[I, O]]:
     """Make a pipeline of `async def body(flow: Flow, input: I) -> O`.
 
     Between steps it may not look at a clock, at chance or at the network: a resumed run replays
     its record and must come by the same way. A change that alters the steps is a new version.
+    `trusts` names the parts of the input that whoever calls chose, and no text from outside.
 
     Raises:
         TypeError: At import, when the function is not annotated with Pydantic models.
@@ -66,6 +74,7 @@ def pipeline(
             tools={each.name: each for each in tools},
             budget=budget or Budget(),
             body=body,
+            trusts=tuple(trusts),
         )
 
     return declare

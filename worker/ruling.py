@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import Any
 
 from config.policy import Policy
+from config.policy_approvals import Approval
 from config.policy_logging import Logging
 from config.rulebook import Rulebook
+from models.guard import Guard
 from models.run import StopReason
 from tools.tool import Effect, Tool, ToolError, unknowable
 from worker.outcome import Stop
@@ -39,6 +42,15 @@ class Ruling:
     fleet_usd: Decimal | None
     """The ceilings of a day."""
     logging: Logging
+    sensitive: bool
+    """A call is on record in the audit before it leaves."""
+    approval: Approval | None
+    """When a person must have allowed a call; None: as is usual for who chose it."""
+    max_bits: float
+    """What text from outside may choose in one run's writes."""
+    run_per_minute: int | None
+    """Calls of this tool by one run."""
+    revision: str
 
     def permit(self) -> None:
         """Let a pipeline's declared tool pass.
@@ -47,7 +59,7 @@ class Ruling:
             Stop: `tool_denied`, naming the rule.
         """
         if self.denied is not None:
-            raise Stop(StopReason.TOOL_DENIED, self.denied)
+            raise Stop(StopReason.TOOL_DENIED, self.denied, Guard.ALLOWLIST)
 
     def worth_another(self, error: ToolError) -> bool:
         """Whether the policy lets a call that did nothing be tried again after this."""
@@ -68,12 +80,12 @@ class Rulings:
             self._known.clear()
         known = self._known.get((tenant, pipeline, tool.name))
         if known is None or known.tool is not tool:
-            known = rule(self._rulebook.of(tenant, pipeline), tool)
+            known = rule(self._rulebook.of(tenant, pipeline), tool, self._revision)
             self._known[tenant, pipeline, tool.name] = known
         return known
 
 
-def rule(policy: Policy, tool: Tool[Any, Any]) -> Ruling:
+def rule(policy: Policy, tool: Tool[Any, Any], revision: str = "") -> Ruling:
     """What a policy says of a tool."""
     retries, limits = policy.tools.retries, policy.limits(tool.name)
     timeout_s = policy.tools.timeouts_s.of(tool.name)
@@ -93,6 +105,11 @@ def rule(policy: Policy, tool: Tool[Any, Any]) -> Ruling:
         tenant_usd=policy.spend.tenant_usd_per_day,
         fleet_usd=policy.spend.fleet_usd_per_day,
         logging=policy.logging,
+        sensitive=any(fnmatchcase(tool.name, each) for each in policy.tools.sensitive),
+        approval=policy.approval(tool.name),
+        max_bits=policy.labels.max_bits,
+        run_per_minute=limits.run_per_minute if limits else None,
+        revision=revision,
     )
 
 

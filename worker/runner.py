@@ -23,6 +23,7 @@ from worker.journal import Journal
 from worker.outcome import Ask, GateShut, LostLease, Snooze, Stop, ToolFailed
 from worker.parking import Parking
 from worker.pipeline import Catalogue, Pipeline
+from worker.provenance import INPUT, Origin
 from worker.repetition import Repetition
 
 log = structlog.get_logger()
@@ -76,7 +77,15 @@ class Runner:
         except Ask as ask:
             held.departing = True
             await self._journal.park(
-                Parking(held.id, held.attempt, held.tenant, held.active_s(), ask.questions, uuid4())
+                Parking(
+                    held.id,
+                    held.attempt,
+                    held.tenant,
+                    held.active_s(),
+                    ask.questions,
+                    uuid4(),
+                    self._gateway.rulebook.revision,
+                )
             )
             return None
         except asyncio.CancelledError:
@@ -108,6 +117,7 @@ class Runner:
         self, held: Held, pipeline: Pipeline[Any, Any], given: BaseModel
     ) -> Departure:
         flow = Flow(held, self._gateway, self._journal, pipeline.tools)
+        held.provenance.origins[INPUT] = Origin(given, pipeline.takes, pipeline.trusts)
         left_s = held.budget.seconds - held.active_before_s
         held.limit = limit = asyncio.timeout(max(0.0, left_s))
         try:

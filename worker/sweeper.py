@@ -10,12 +10,13 @@ import structlog
 
 from config.settings import GAP_BEATS, LEASE_LIMIT_S
 from models import pulse
+from models.call_audit import seal
 from models.cancel import end_the_left
 from models.database import TRANSIENT, hot
 from models.doubt import LEAVE_IN_DOUBT, ask_after
 from models.gate import follow_policy
 from models.pulse import Beat
-from models.review import expire
+from models.verdict import expire
 
 log = structlog.get_logger()
 
@@ -149,6 +150,7 @@ class Sweeper:
         opened = await hot().fetch(_RELEASE)
         denied = await expire()
         await ask_after()
+        await seal()
         await hot().execute(_FORGET, self._worker, steady_s, FORGET_WORKER_S)
         return len(expired) + cancelled + len(opened) + denied
 

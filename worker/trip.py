@@ -15,13 +15,15 @@ from models.run import StopReason, WaitingFor
 from tools.permit import CallOutcome, Refused
 from tools.tool import Ambiguous, Call, Rejected, ToolError, Unavailable
 from worker import retry
+from worker.approval import exactly, question
 from worker.checkpoint import NOTHING, Entry
 from worker.doubt import UNANSWERED, Doubt, quiet_s
 from worker.gatekeeper import Gatekeeper
 from worker.held import Held
 from worker.journal import Journal
 from worker.order import Order
-from worker.outcome import LostLease, OutOfFunds, Snooze, Stop, ToolFailed
+from worker.outcome import LostLease, OutOfFunds, Snooze, Stop, ToolFailed, Unapproved
+from worker.refusal import snoozed
 from worker.turnstile import Turnstile, Visit
 from worker.use import checked, in_time
 
@@ -35,24 +37,21 @@ class Trip:
         self, journal: Journal, gatekeeper: Gatekeeper, turnstile: Turnstile, held: Held,
         order: Order, *, send_s: float,
     ) -> None:  # fmt: skip
+        """`send_s`: for how long after its intent a try may start to leave."""
         record = order.record
-        self._journal = journal
-        self._gatekeeper = gatekeeper
-        self._turnstile = turnstile
+        self._journal, self._gatekeeper, self._turnstile = journal, gatekeeper, turnstile
         self._visit = Visit()
         self._held = held
         self._order = order
         self._tool = order.tool
         self._send_s = send_s
-        """For how long after its intent a try may start to leave."""
         self._quiet_s = quiet_s(order, send_s)
-        self._admitted = self._tool.writes or self._tool.cost_usd > 0
+        self._admitted = self._tool.writes or self._tool.cost_usd > 0 or bool(order.asks)
         """Whether the call leaves an intent before it leaves us."""
         leaves = send_s if self._admitted else None
         self._call = partial(order.call, held.id, held.tenant, send_s=leaves)
         self._token = record.token if record else _NO_TOKEN
-        self._tries = 0
-        self._before = record.tries if record else 0
+        self._tries, self._before = 0, record.tries if record else 0
         self._doubt = Doubt(order)
         self._released = record is not None and record.state is EntryState.RELEASED
         self._called_off = False
@@ -60,11 +59,8 @@ class Trip:
         self._reserved = record.reserved_usd if record and unanswered else NOTHING
 
     async def make(self) -> Any:
-        """Come back with the result; see `Gateway.call` for the other ways back.
-
-        A write that has begun is brought to its end, whatever becomes of the run: only then is
-        the cancellation passed on.
-        """
+        """Come back with the result; see `Gateway.call` for the other ways back. A write that has
+        begun is brought to its end before the run's cancellation is passed on."""
         if not self._tool.writes:
             return await self._try_until_over()
         writing = asyncio.ensure_future(self._try_until_over())
@@ -123,10 +119,9 @@ class Trip:
         return await self._doubt.resolve(self._call(since=time.monotonic()), may_send=not shut)
 
     async def _admit(self) -> None:
-        self._token = uuid4()
+        self._token, ruling = uuid4(), self._order.ruling
         reserve = self._tool.cost_usd if self._reserved == NOTHING else NOTHING
         self._held.reserve(reserve)
-        ruling = self._order.ruling
         intent = self._entry(
             EntryState.RESERVED,
             usd=reserve,
@@ -136,8 +131,12 @@ class Trip:
             fresh=self._order.record is None and self._tries == 0,
             tenant_usd=ruling.tenant_usd,
             fleet_usd=ruling.fleet_usd,
+            approval=exactly(self._tool, self._order.args) if self._order.asks else None,
         )
-        await self._journal.intend(intent)
+        try:
+            await self._journal.intend(intent)
+        except Unapproved:
+            raise (self._doubt.ask() if self._doubt.open else question(self._order)) from None
         self._reserved += reserve
         self._released = False
 
@@ -153,7 +152,7 @@ class Trip:
         if not (self._admitted if self._tries else self._order.record):
             self._released = True
             await self._write(EntryState.RELEASED, error=orjson.dumps({"message": later.told}))
-        raise Snooze(timedelta(seconds=min(later.wait_s, left_s)), later.waiting, later.told)
+        raise snoozed(later, min(later.wait_s, left_s))
 
     async def _send(self, call: Call) -> Any:
         if self._called_off:
@@ -177,8 +176,7 @@ class Trip:
     async def _fail(self, error: ToolError) -> NoReturn:
         """Record a final failure; it is the step's outcome for every replay."""
         told = orjson.dumps({"reason": error.reason, "message": str(error)})
-        # What was released was surely not sent, and costs nothing.
-        usd = NOTHING if self._released else self._tool.cost_usd
+        usd = NOTHING if self._released else self._tool.cost_usd  # surely not sent costs nothing
         await self._write(EntryState.REJECTED, error=told, usd=usd)
         raise ToolFailed(str(error), error.reason) from error
 
@@ -243,6 +241,8 @@ class Trip:
             tool=self._tool.name,
             effect=self._tool.effect,
             args=self._order.passed,
+            policy=self._order.ruling.revision,
+            labels=self._order.judged.labels,
             release_usd=self._reserved,
             tries=self._tries if state is EntryState.RELEASED else max(self._tries, 1),
             **more,

@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from config.policy import Triggers
+from config.policy_safe_mode import Triggers
 from models import pulse
 from models.database import TRANSIENT
 from models.gate import GateBusy, GateMode, flip

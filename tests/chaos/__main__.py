@@ -22,8 +22,9 @@ from typing import Any
 from rich.console import Console
 
 from models.database import hot
-from models.review import NotOpen, Verdict, answer
+from models.review import Verdict
 from models.run import RunStatus
+from models.verdict import NotOpen, answer
 from tests.chaos.arena import LEASE_S, Arena, arena, patiently
 from tests.chaos.load import Load, wishes
 from tests.chaos.nemesis import DESK, Nemesis

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from models.database import hot
-from models.review import Verdict, answer
+from models.review import Verdict
+from models.verdict import answer
 from tests.chaos.orders import BLIND, PIPELINES, Load, all_over, history, order, straight_in, wrongs
 from tests.conftest import Fleet, until
 from tests.desk import Desk, started_desk

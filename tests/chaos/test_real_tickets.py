@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from models.database import hot
-from models.review import NotOpen, Verdict, answer
+from models.review import Verdict
+from models.verdict import NotOpen, answer
 from tests.conftest import finished, until
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "backlog.csv"

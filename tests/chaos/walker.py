@@ -16,7 +16,8 @@ from models import contract, migrate
 from models.admission import Admission
 from models.database import close_database, dsn, hot, open_database
 from models.request import Request
-from models.review import NotOpen, ReviewKind, Verdict, answer
+from models.review import ReviewKind, Verdict
+from models.verdict import NotOpen, answer
 from tests.chaos import journal, paths
 from tests.chaos.boundaries import Boundary, Strike, Watch
 from tests.chaos.doors import Door

@@ -8,7 +8,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from config.policy import Triggers
+from config.policy_safe_mode import Triggers
 from models import pulse, timeline
 from models.audit import verify
 from models.database import close_database, hot, open_database

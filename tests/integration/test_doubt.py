@@ -8,8 +8,9 @@ import pytest
 
 from models.database import hot
 from models.ledger import EntryState
-from models.review import BadAnswer, DoubtVerdict, ReviewKind, Verdict, answer
+from models.review import DoubtVerdict, ReviewKind, Verdict
 from models.run import StopReason
+from models.verdict import BadAnswer, answer
 from tests.conftest import document, expire_lease, reload, sweep
 from tests.integration.test_checkpoint import entry, held
 from tests.pipelines import WRITTEN, Value
@@ -270,7 +271,7 @@ async def test_a_doubt_that_a_late_answer_has_ended_is_no_question(submit):
         fresh=False,
     )
 
-    await park([Parking(run, 2, "tests", 0.0, [question], uuid4())])
+    await park([Parking(run, 2, "tests", 0.0, [question], uuid4(), "")])
 
     assert (await reload(run))["status"] == "queued"
     assert await review_of(run) is None

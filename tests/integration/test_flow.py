@@ -3,8 +3,9 @@
 import pytest
 
 from models.database import hot
-from models.review import BadAnswer, NotOpen, Verdict, answer
+from models.review import Verdict
 from models.run import StopReason
+from models.verdict import BadAnswer, NotOpen, answer
 from tests.conftest import document, reload, sweep
 from tools.tool import Rejected, Unavailable
 

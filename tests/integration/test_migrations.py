@@ -20,9 +20,11 @@ from config.embedded import postgres_bin
 from models import (  # noqa: F401  # each registers its table
     audit,
     breaker,
+    call_audit,
     contract,
     fleet,
     gate,
+    guard,
     ledger,
     migrate,
     notice,

@@ -3,8 +3,9 @@
 import pytest
 
 from models.database import hot
-from models.review import Verdict, answer
+from models.review import Verdict
 from models.run import StopReason
+from models.verdict import answer
 from tests.conftest import document, reload
 from tests.pipelines import SHELF, TICKS
 from tools.tool import Rejected

@@ -12,8 +12,9 @@ import pytest
 from config.settings import settings
 from models import contract
 from models.database import hot
-from models.review import Verdict, answer
+from models.review import Verdict
 from models.run import StopReason
+from models.verdict import answer
 from tests.conftest import document, reload
 from tools.classifier import classify, modelfile
 from tools.classifier.labelled import Labelled

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from config.policy import Triggers
+from config.policy_safe_mode import Triggers
 from models import notice, pulse
 from models.database import hot
 from models.gate import GateMode, flip

@@ -593,7 +593,7 @@ MUTANTS = (
         f"{FLOW}::test_the_gateway_refuses_what_no_run_may_do",
     ),
     Mutant(
-        "-", "a verdict may be given twice", "models/review.py",
+        "-", "a verdict may be given twice", "models/verdict.py",
         "WHERE id = $1 AND verdict IS NULL AND (decide_by",
         "WHERE id = $1 AND (decide_by",
         f"{FLOW}::test_a_rejected_run_ends_and_a_review_is_never_decided_twice",

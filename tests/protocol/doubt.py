@@ -71,7 +71,7 @@ def leave(rules: Rules, state: State, number: int) -> Moves:
 
 
 def moves(rules: Rules, state: State) -> Moves:
-    """models/review.py `answer`: `_CLOSE_STEP`, `_RELEASE_STEP`, `_GO_ON`. What is said is true.
+    """models/verdict.py `answer`: `_CLOSE_STEP`, `_RELEASE_STEP`, `_GO_ON`. What is said is true.
 
     A run that ended with a write in doubt is asked about too (`_ASK_AFTER`).
     """

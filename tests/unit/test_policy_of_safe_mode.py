@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from config.policy import Policy, Triggers
+from config.policy import Policy
 from config.policy_file import PolicyError, read
+from config.policy_safe_mode import Triggers
 
 PRINTED = """\
 safe_mode:

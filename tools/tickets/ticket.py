@@ -7,7 +7,18 @@ from tools.tickets.desk import LocalDesk
 from tools.tickets.form import NewTicket, Ticket, TicketFound, TicketQuery, TicketRef
 from tools.tickets.roundup import Roundup
 from tools.tool import Call, Effect, Sighting, tool
+from tools.trust import Trust
 
+SINKS = {
+    "/external_ref": Trust.TRUSTED,
+    "/title": Trust.UNTRUSTED,
+    "/body": Trust.UNTRUSTED,
+    "/category": Trust.ENDORSED,
+    "/queue": Trust.ENDORSED,
+    "/priority": Trust.ENDORSED,
+}
+"""Text from outside may be read at the desk, and choose among the pipeline's queues; which ticket
+it is about it may not."""
 KEPT_FOR_S = 10 * 365 * DAY_S
 """A desk knows a reference as long as it has the ticket, whatever key asks for it."""
 
@@ -37,6 +48,8 @@ async def _lookup(args: NewTicket, call: Call) -> Sighting[TicketRef]:
     timeout_s=15,
     key_kept_for_s=KEPT_FOR_S,
     lookup=_lookup,
+    sinks=SINKS,
+    trusted=("/id", "/url", "/external_ref", "/created"),
 )
 async def create(args: NewTicket, call: Call) -> TicketRef:
     """Open a ticket; a second write for its `external_ref` gets the first one back."""

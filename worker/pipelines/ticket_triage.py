@@ -9,6 +9,7 @@ from models.budget import Budget
 from tools import kb
 from tools.tickets import ticket as tickets
 from tools.tickets.form import Priority, TicketRef
+from worker.binding import made, ref
 from worker.decision import Answer
 from worker.flow import Flow
 from worker.outcome import ToolFailed
@@ -92,6 +93,7 @@ class Triage(BaseModel, extra="forbid"):
     version=2,
     tools=[kb.read, tickets.create],
     budget=Budget(steps=10, tool_calls=5),
+    trusts=("/id", "/source"),
 )
 async def triage(flow: Flow, ticket: TicketIn) -> Triage:
     """Classify a ticket, draft its answer, and open it at the desk, once for each source and id."""
@@ -104,7 +106,8 @@ async def triage(flow: Flow, ticket: TicketIn) -> Triage:
     if not verdict.sure:
         answer = await flow.ask("confirm", about=proposal, reason=doubt(verdict))
         settled = _follow(proposal, answer, ticket, articles)
-    opened = await _open(flow, ticket, settled) if ticket.autonomy == "act" else None
+    by = "classify" if verdict.sure else "confirm"
+    opened = await _open(flow, ticket, settled, by) if ticket.autonomy == "act" else None
     return Triage.of(
         ticket,
         settled,
@@ -123,16 +126,19 @@ async def _articles(flow: Flow, ticket: TicketIn) -> Sequence[kb.Article]:
     return found.articles
 
 
-async def _open(flow: Flow, ticket: TicketIn, settled: Proposal) -> TicketRef:
+async def _open(flow: Flow, ticket: TicketIn, settled: Proposal, by: str) -> TicketRef:
+    """Which ticket it is the client says; what goes with it was decided in step `by`."""
+    category = ref(f"{by}:/category")
+    follows = settled.queue == queue_of(settled.category)
     return await flow.call(
         "open",
         tickets.create,
-        external_ref=reference(ticket.source, ticket.id),
+        external_ref=made(reference, ref("input:/source"), ref("input:/id")),
         title=(ticket.subject or ticket.text)[:TITLE_CHARS],
         body=ticket.text[:BODY_CHARS],
-        category=settled.category,
-        queue=settled.queue,
-        priority=settled.priority,
+        category=category,
+        queue=made(queue_of, category) if follows else ref(f"{by}:/queue"),
+        priority=ref(f"{by}:/priority"),
     )
 
 

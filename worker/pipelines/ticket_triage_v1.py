@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from models.budget import Budget
 from tools.tickets import ticket as tickets
 from tools.tickets.form import Priority
+from worker.binding import made, ref
 from worker.decision import Answer, Decision
 from worker.flow import Flow
 from worker.pipeline import pipeline
@@ -136,7 +137,13 @@ CLASSIFY = Decision(
 """Rules alone cannot say how sure they are, so nothing goes to a person for it in version 1."""
 
 
-@pipeline("ticket-triage", version=1, tools=[tickets.create], budget=Budget(steps=10, tool_calls=5))
+@pipeline(
+    "ticket-triage",
+    version=1,
+    tools=[tickets.create],
+    budget=Budget(steps=10, tool_calls=5),
+    trusts=("/id", "/source"),
+)
 async def triage(flow: Flow, ticket: TicketIn) -> Triage:
     """Classify a ticket and open it at the desk, once for each source and id."""
     verdict = await flow.decide("classify", CLASSIFY, subject=ticket.subject, text=ticket.text)
@@ -144,12 +151,12 @@ async def triage(flow: Flow, ticket: TicketIn) -> Triage:
     opened = await flow.call(
         "open",
         tickets.create,
-        external_ref=reference(ticket.source, ticket.id),
+        external_ref=made(reference, ref("input:/source"), ref("input:/id")),
         title=(ticket.subject or ticket.text)[:TITLE_CHARS],
         body=ticket.text[:BODY_CHARS],
-        category=verdict.category,
-        queue=queue,
-        priority=verdict.priority,
+        category=ref("classify:/category"),
+        queue=ref("classify:/category").map(QUEUES),
+        priority=ref("classify:/priority"),
     )
     return Triage(
         ticket_id=ticket.id,

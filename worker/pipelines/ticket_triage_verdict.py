@@ -85,6 +85,7 @@ CLASSIFY = Decision(
         because="neither a rule nor the classifier knows it",
     ),
     bar=1.0,
+    bits={"/category": 10},  # a classifier has fewer than 1,024 categories
 )  # fmt: skip
 """Each answer carries its own bar."""
 

@@ -1,0 +1,118 @@
+"""The guards of a single call: labels, approvals, and what the audit says of it."""
+
+from tests.mutants.mutant import Mutant
+
+LABELS, APPROVALS = "tests/integration/test_labels.py", "tests/integration/test_approvals.py"
+AUDITED = "tests/integration/test_call_audit.py"
+CAPACITY, BINDING = "tests/unit/test_capacity.py", "tests/unit/test_binding.py"
+
+OF_CALLS = (
+    Mutant(
+        "P7", "an intent asks for no approval", "worker/intent.py",
+        '{_APPROVED if asked else ""}',
+        "",
+        f"{APPROVALS}::test_an_approval_of_anything_else_authorises_nothing",
+    ),
+    Mutant(
+        "P7", "an approval fits any arguments", "worker/intent.py",
+        "AND r.args_hash = m.approval ",
+        "",
+        f"{APPROVALS}::test_an_approval_of_anything_else_authorises_nothing",
+    ),
+    Mutant(
+        "P7", "an approval never grows old", "worker/intent.py",
+        " AND r.use_by > now()))",
+        "))",
+        f"{APPROVALS}::test_an_approval_of_anything_else_authorises_nothing",
+    ),
+    Mutant(
+        "P7", "nobody is asked", "worker/gateway.py",
+        "            if order.asks and record is None:\n                raise question(order)\n",
+        "            order.asks = ()\n",
+        f"{APPROVALS}::test_the_policy_says_which_calls_a_person_must_allow",
+    ),
+    Mutant(
+        "P7", "an approval may be edited", "models/verdict.py",
+        'if verdict is Verdict.EDITED and row["kind"] == ReviewKind.APPROVAL:',
+        "if False:",
+        f"{APPROVALS}::test_an_approval_is_no_place_to_edit",
+    ),
+    Mutant(
+        "P7", "a rejected call is left open", "models/verdict.py",
+        "CASE WHEN $6 THEN 'released' END",
+        "CASE WHEN $6 AND false THEN 'released' END",
+        f"{APPROVALS}::test_one_that_was_rejected_or_not_answered_in_time_is_not_made",
+    ),
+    Mutant(
+        "P7", "first(n) counts for all tenants", "models/verdict.py",
+        "WHERE r.tenant = $1 AND r.kind = 'approval'",
+        "WHERE $1::text <> '' AND r.kind = 'approval'",
+        f"{APPROVALS}::test_what_the_first_calls_are_asked_the_later_ones_are_not",
+    ),
+    Mutant(
+        "P9", "sinks are not looked at", "worker/gateway.py",
+        "if proposed or tool.sinks is not None:",
+        "if False:",
+        f"{LABELS}::test_one_that_a_text_from_outside_chose_goes_to_a_person_and_nothing_is_sent",
+    ),
+    Mutant(
+        "P9", "a sink needs less than it says", "worker/sinks.py",
+        "if label.trust < needed:",
+        "if label.trust < min(needed, Trust.UNTRUSTED):",
+        f"{LABELS}::test_one_that_a_text_from_outside_chose_goes_to_a_person_and_nothing_is_sent",
+    ),
+    Mutant(
+        "P9", "an argument that the tool says nothing of needs no trust", "worker/sinks.py",
+        "needed = Trust.TRUSTED if sink is None else sinks[sink]",
+        "needed = Trust.UNTRUSTED if sink is None else sinks[sink]",
+        f"{LABELS}::test_one_that_a_text_from_outside_chose_goes_to_a_person_and_nothing_is_sent",
+    ),
+    Mutant(
+        "P9", "bits are not counted", "worker/sinks.py",
+        "if bits > max_bits:",
+        "if False:",
+        f"{LABELS}::test_what_text_from_outside_chooses_in_one_run_is_counted",
+    ),
+    Mutant(
+        "P9", "bits of replayed steps are forgotten", "worker/gateway.py",
+        "if proposed or tool.sinks is not None:",
+        "if (proposed or tool.sinks is not None) and (record is None or not record.over):",
+        f"{LABELS}::test_bits_of_replayed_steps_count_as_well",
+    ),
+    Mutant(
+        "P9", "free text is endorsed by its type", "worker/labels.py",
+        'if bits == float("inf"):',
+        "if False:",
+        f"{BINDING}::test_a_binding_resolves_to_its_value_and_label",
+    ),
+    Mutant(
+        "P9", "a text among texts from outside is endorsed", "worker/binding.py",
+        "if of.trust is Trust.TRUSTED]",
+        "]",
+        f"{BINDING}::test_a_binding_resolves_to_its_value_and_label",
+    ),
+    Mutant(
+        "P9", "what is made of several has the trust of the best", "worker/labels.py",
+        "trust = min((each.trust",
+        "trust = max((each.trust",
+        f"{BINDING}::test_a_binding_resolves_to_its_value_and_label",
+    ),
+    Mutant(
+        "-", "a refusal leaves no line", "worker/gateway.py",
+        "            if said is not None:\n                digest, policy",
+        "            if said is None:\n                digest, policy",
+        f"{AUDITED}::test_each_refusal_leaves_one_line_that_names_guard_reason_and_policy",
+    ),
+    Mutant(
+        "-", "a sensitive call leaves no line", "worker/gateway.py",
+        "        if ruling.sensitive:",
+        "        if False:",
+        f"{AUDITED}::test_a_sensitive_call_is_on_record_before_it_leaves",
+    ),
+    Mutant(
+        "-", "a seal is not compared", "models/call_audit.py",
+        'or _digest(rows) != told["sha256"]',
+        "or False",
+        f"{AUDITED}::test_the_calls_are_sealed_into_the_chain_and_a_change_breaks_it",
+    ),
+)  # fmt: skip

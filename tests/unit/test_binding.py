@@ -1,0 +1,76 @@
+"""Bindings: where a value comes from, whatever is made of it."""
+
+import pytest
+from pydantic import BaseModel
+
+from tools.trust import Trust
+from worker.binding import fixed, made, ref
+from worker.provenance import Origin, Provenance
+
+
+class Given(BaseModel):
+    id: str = "7"
+    text: str = "free"
+    flags: list[bool] = []
+
+
+@pytest.fixture
+def places():
+    found = Provenance()
+    found.origins["input"] = Origin(Given(flags=[True]), Given, trusted=("/id",))
+    found.origins["search"] = Origin(
+        b'{"hits": [{"id": "a", "t": "x"}, {"id": "b", "t": "y"}]}', Given, ("/hits/*/id",)
+    )
+    found.origins["judge"] = Origin(b'{"pick": "b", "other": "z"}', Given, bits={"/pick": 3.0})
+    found.origins["person"] = Origin(b'{"to": "anybody"}', Given, person=True)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("binding", "value", "trust", "bits"),
+    [
+        (ref("input:/id"), "7", Trust.TRUSTED, 0),
+        (ref("input:/text"), "free", Trust.UNTRUSTED, 0),
+        (ref("input:/flags/0"), True, Trust.ENDORSED, 1),
+        (ref("search:/hits/1/id"), "b", Trust.TRUSTED, 0),
+        (ref("search:/hits/1/t"), "y", Trust.UNTRUSTED, 0),
+        (ref("search:/hits/1"), {"id": "b", "t": "y"}, Trust.UNTRUSTED, 0),
+        (ref("judge:/pick"), "b", Trust.ENDORSED, 3),
+        (ref("judge:/pick").map({"b": 1, "c": 2}), 1, Trust.ENDORSED, 1),
+        (ref("judge:/other").map({"z": "Z"}), "Z", Trust.ENDORSED, 0),
+        (ref("judge:/pick").among("search:/hits/*/id"), "b", Trust.ENDORSED, 1),
+        (ref("judge:/other").among("search:/hits/*/id"), "z", Trust.UNTRUSTED, 0),
+        (ref("search:/hits/0/t").among("search:/hits/*/t"), "x", Trust.UNTRUSTED, 0),
+        (ref("person:/to"), "anybody", Trust.ENDORSED, 0),
+        (fixed("ours"), "ours", Trust.TRUSTED, 0),
+        (made("{}{}".format, ref("input:/id"), fixed("!")), "7!", Trust.TRUSTED, 0),
+        (made("{}{}".format, ref("input:/id"), ref("input:/text")), "7free", Trust.UNTRUSTED, 0),
+        (made("{}{}".format, ref("judge:/pick"), ref("input:/flags/0")), "bTrue",
+         Trust.ENDORSED, 4),
+        (made("{}{}".format, ref("judge:/pick"), ref("judge:/pick")), "bb", Trust.ENDORSED, 3),
+    ],
+)  # fmt: skip
+def test_a_binding_resolves_to_its_value_and_label(places, binding, value, trust, bits):
+    found, label = binding.resolve(places)
+    assert (found, label.trust) == (value, trust)
+    assert sum(label.bits.values()) == pytest.approx(bits)
+
+
+@pytest.mark.parametrize("place", ["id", "input", "/id", "input:id"])
+def test_a_reference_that_names_no_place_is_refused_when_it_is_made(place):
+    with pytest.raises(ValueError, match="a reference is"):
+        ref(place)
+
+
+@pytest.mark.parametrize(
+    "place", ["later:/id", "input:/nothing", "search:/hits/9", "judge:/pick/x"]
+)
+def test_a_reference_to_what_is_not_there_says_so(places, place):
+    with pytest.raises(ValueError, match="a reference to"):
+        ref(place).resolve(places)
+
+
+def test_what_was_said_once_is_not_counted_twice():
+    found = Provenance()
+    assert found.say({"judge:/pick": 3.0}) == 3
+    assert found.say({"judge:/pick": 1.0, "judge:/other": 2.0}) == 5

@@ -1,0 +1,65 @@
+"""Approval: a call that a person must allow, with exactly its arguments, before it is made."""
+
+import hashlib
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+
+from config.policy_approvals import Approval, When
+from models.review import ReviewKind
+from models.verdict import approved_calls
+from tools.tool import Tool
+from worker.order import Order
+from worker.outcome import Ask, Question
+
+DECIDE_WITHIN = timedelta(days=7)
+_PROPOSED = Approval(When.ALWAYS)
+
+
+def exactly(tool: Tool[Any, Any], args: BaseModel) -> bytes:
+    """The hash of a call with all its arguments, defaults included: what a person approves."""
+    whole = args.__pydantic_serializer__.to_json(args)
+    return hashlib.sha256(b"approval\0" + tool.name.encode() + b"\0" + whole).digest()
+
+
+async def reasons(order: Order, tenant: str) -> tuple[str, ...]:
+    """Why a person must allow this call; empty when none need be asked."""
+    rule = order.ruling.approval
+    if rule is None and order.proposed and order.tool.writes:
+        rule = _PROPOSED
+    if rule is None or rule.when is When.NEVER:
+        return order.judged.faults
+    approved = await approved_calls(tenant, order.tool.name) if rule.when is When.FIRST else 0
+    args = orjson.loads(order.args.__pydantic_serializer__.to_json(order.args))
+    if not rule.asked_of(args, approved):
+        return order.judged.faults
+    told = "a model proposed it" if rule is _PROPOSED else f"the policy says {rule}"
+    return (*order.judged.faults, told)
+
+
+def question(order: Order) -> Ask:
+    """Park the run until a person has said yes or no to this call."""
+    tool, args = order.tool, order.args
+    return Ask(
+        [
+            Question(
+                step=order.step,
+                number=order.number,
+                kind=ReviewKind.APPROVAL,
+                text=f"May {tool.name} be called with exactly this? Asked because"
+                f" {'; '.join(order.asks)}"[:500],
+                proposal=args.__pydantic_serializer__.to_json(args),
+                answer_schema={},
+                args_hash=order.digest,
+                decide_within=DECIDE_WITHIN,
+                fresh=order.record is None,
+                approves=exactly(tool, args),
+                tool=tool.name,
+                effect=tool.effect,
+                args=order.passed,
+                labels=order.judged.labels,
+            )
+        ]
+    )

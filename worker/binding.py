@@ -1,0 +1,120 @@
+"""A binding: an argument by reference, so that the gateway knows where its value comes from.
+
+await flow.call("open", ticket.create,
+    external_ref=made(reference, ref("input:/source"), ref("input:/id")),
+    queue=ref("classify:/category").map(QUEUES),
+    body=ref("input:/text"),
+    channel=fixed("email"))
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tools.trust import Trust
+from worker.labels import OURS, Label, endorsed, joined
+
+
+class Places(Protocol):
+    """What a run has been given and has done so far."""
+
+    def at(self, place: str) -> tuple[Any, Label]:
+        """The value at a place, `step:/pointer` or `input:/pointer`, and its label."""
+
+    def several(self, place: str) -> list[tuple[Any, Label]]:
+        """Every value that a place with `*` in it means."""
+
+
+class Binding:
+    """The base: resolved by the gateway when the call is made."""
+
+    def resolve(self, places: Places) -> tuple[Any, Label]:
+        raise NotImplementedError
+
+    def map(self, table: Mapping[Any, Any]) -> "Binding":
+        """Of the pipeline's own values, the one that this one selects."""
+        return _Mapped(self, table)
+
+    def among(self, place: str) -> "Binding":
+        """This value, endorsed when it is one of the trusted ones at a place such as
+        `search:/hits/*/id`; otherwise it stays what it is."""
+        return _Among(self, place)
+
+
+@dataclass(frozen=True, eq=False)
+class Ref(Binding):
+    place: str
+
+    def resolve(self, places: Places) -> tuple[Any, Label]:
+        return places.at(self.place)
+
+
+def ref(place: str) -> Ref:
+    """What stands at `input:/pointer` or `step:/pointer`."""
+    step, found, pointer = place.rpartition(":")
+    if not (step and found) or (pointer and not pointer.startswith("/")):
+        raise ValueError(f"a reference is `step:/pointer` or `input:/pointer`, not {place!r}")
+    return Ref(place)
+
+
+def fixed(value: Any) -> Binding:
+    """The pipeline's own constant. Whoever passes text from outside here breaks the promise."""
+    return _Fixed(value)
+
+
+def made(by: Callable[..., Any], *of: Binding) -> Binding:
+    """What a deterministic function makes of other bindings."""
+    return _Made(by, of)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fixed(Binding):
+    value: Any
+
+    def resolve(self, places: Places) -> tuple[Any, Label]:  # noqa: ARG002  # it needs none
+        return self.value, OURS
+
+
+@dataclass(frozen=True, eq=False)
+class _Mapped(Binding):
+    of: Binding
+    table: Mapping[Any, Any]
+
+    def resolve(self, places: Places) -> tuple[Any, Label]:
+        key, label = self.of.resolve(places)
+        return self.table[key], _narrowed(label, len(self.table), "map")
+
+
+@dataclass(frozen=True, eq=False)
+class _Among(Binding):
+    of: Binding
+    place: str
+
+    def resolve(self, places: Places) -> tuple[Any, Label]:
+        value, label = self.of.resolve(places)
+        trusted = [each for each, of in places.several(self.place) if of.trust is Trust.TRUSTED]
+        if value not in trusted:
+            return value, label
+        return value, _narrowed(label, len(trusted), f"one of {self.place}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Made(Binding):
+    by: Callable[..., Any]
+    of: tuple[Binding, ...]
+
+    def resolve(self, places: Places) -> tuple[Any, Label]:
+        found = [each.resolve(places) for each in self.of]
+        name = getattr(self.by, "__name__", "function")
+        return self.by(*(value for value, _ in found)), joined((label for _, label in found), name)
+
+
+def _narrowed(label: Label, choices: int, by: str) -> Label:
+    """What was chosen among few is endorsed, and can have said no more than that choice."""
+    if label.trust is Trust.TRUSTED:
+        return label
+    most = math.log2(choices)
+    if label.trust is Trust.ENDORSED and sum(label.bits.values()) <= most:
+        return label._replace(by=by)
+    return endorsed(" and ".join(sorted(label.sources)) or by, most, by)

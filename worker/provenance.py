@@ -1,0 +1,110 @@
+"""Provenance: what a run was given and has done, and how far each part of it can be trusted."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+from pydantic import BaseModel
+
+from tools.trust import Trust, covers
+from worker.capacity import capacity
+from worker.labels import Label, endorsed
+
+INPUT = "input"
+
+
+class Origin(NamedTuple):
+    """A document that values may be taken from by reference."""
+
+    written: bytes | BaseModel
+    model: type[BaseModel]
+    trusted: tuple[str, ...] = ()
+    """JSON pointers of what may be trusted in it, all below included."""
+    bits: Mapping[str, float] = {}
+    """By JSON pointer: how much can be said there at most, where the type does not tell."""
+    person: bool = False
+    """A person has seen and approved it."""
+
+    def label(self, place: str, pointer: str) -> Label:
+        """Trusted by declaration, endorsed by a person or by its type, or not at all."""
+        if any(covers(each, pointer) for each in self.trusted):
+            return Label(Trust.TRUSTED, {}, frozenset({place}))
+        if self.person:
+            return endorsed(place, 0.0, "a person")
+        bits = self.bits.get(pointer)
+        told = "declared" if bits is not None else self.model.__name__
+        return endorsed(place, capacity(self.model, pointer) if bits is None else bits, told)
+
+
+class Provenance:
+    """One run's, rebuilt the same way on every replay."""
+
+    __slots__ = ("_documents", "_said", "origins")
+
+    def __init__(self) -> None:
+        self.origins: dict[str, Origin] = {}
+        self._documents: dict[str, Any] = {}
+        self._said: dict[str, float] = {}
+
+    def at(self, place: str) -> tuple[Any, Label]:
+        """The value at `step:/pointer`, and its label.
+
+        Raises:
+            ValueError: There is no such step yet, or nothing at that pointer.
+        """
+        step, pointer = _parts(place)
+        value = self._document(step)
+        for part in pointer.split("/")[1:]:
+            value = _below(value, part, place)
+        return value, self.origins[step].label(place, pointer)
+
+    def several(self, place: str) -> list[tuple[Any, Label]]:
+        """Every value that a place with `*` in it means."""
+        step, pointer = _parts(place)
+        found: list[tuple[str, Any]] = [("", self._document(step))]
+        for part in pointer.split("/")[1:]:
+            found = [
+                (f"{at}/{name}", below)
+                for at, value in found
+                for name, below in _several(value, part, place)
+            ]
+        origin = self.origins[step]
+        return [(value, origin.label(f"{step}:{at}", at)) for at, value in found]
+
+    def say(self, bits: Mapping[str, float]) -> float:
+        """Count what text from outside chose in a write; how many bits of this run that makes."""
+        for place, many in bits.items():
+            self._said[place] = max(many, self._said.get(place, 0.0))
+        return sum(self._said.values())
+
+    def _document(self, step: str) -> Any:
+        if step not in self._documents:
+            origin = self.origins.get(step)
+            if origin is None:
+                raise ValueError(f"a reference to {step!r}, but the run has not come to that step")
+            written = origin.written
+            plain = written.model_dump_json() if isinstance(written, BaseModel) else written
+            self._documents[step] = orjson.loads(plain)
+        return self._documents[step]
+
+
+def _parts(place: str) -> tuple[str, str]:
+    step, _, pointer = place.rpartition(":")
+    return step, pointer
+
+
+def _several(value: Any, part: str, place: str) -> list[tuple[str, Any]]:
+    if part != "*":
+        return [(part, _below(value, part, place))]
+    if isinstance(value, dict):
+        return list(value.items())
+    return [(str(n), each) for n, each in enumerate(value)] if isinstance(value, list) else []
+
+
+def _below(value: Any, part: str, place: str) -> Any:
+    name = part.replace("~1", "/").replace("~0", "~")
+    if isinstance(value, dict) and name in value:
+        return value[name]
+    if isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+        return value[int(name)]
+    raise ValueError(f"a reference to {place!r}, but there is nothing at {part!r}")
