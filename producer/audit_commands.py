@@ -57,7 +57,7 @@ def check(
 
 @audit.command("calls")
 def calls(run_id: Annotated[UUID, typer.Argument(metavar="RUN", help="The run's id.")]) -> None:
-    """What the guards said of a run's calls: each refusal, and each sensitive call before it left."""
+    """What the guards said of a run's calls: refusals, and sensitive calls before they left."""
 
     async def show() -> None:
         async with database():

@@ -1,18 +1,7 @@
 """The guards, each with what the code says without it, and the test that must go red then."""
 
-from typing import NamedTuple
-
-
-class Mutant(NamedTuple):
-    """One guard taken out: `guard` in `file` becomes `without`."""
-
-    promise: str
-    removed: str
-    file: str
-    guard: str
-    without: str
-    test: str
-
+from tests.mutants.calls import OF_CALLS
+from tests.mutants.mutant import Mutant
 
 SUBMISSIONS, RECOVERY = (
     "tests/integration/test_submissions.py",
@@ -798,4 +787,5 @@ MUTANTS = (
         "if self._redis is None:",
         f"{HEALTH}::test_a_redis_that_hangs_is_waited_for_once_and_asked_again_when_it_is_back",
     ),
+    *OF_CALLS,
 )  # fmt: skip

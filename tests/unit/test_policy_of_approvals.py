@@ -27,7 +27,8 @@ def test_anything_else_is_refused_with_its_line(tmp_path, rule):
     [
         ({"usd": 100}, False), ({"usd": "100.00"}, False), ({"usd": 100.01}, True),
         ({"usd": "NaN"}, True), ({"usd": "Infinity"}, True), ({"usd": True}, True),
-        ({"usd": None}, True), ({}, True), ([], True), ({"usd": "many"}, True), ({"usd": -5}, False),
+        ({"usd": None}, True), ({}, True), ([], True), ({"usd": "many"}, True),
+        ({"usd": -5}, False),
     ],
 )  # fmt: skip
 def test_above_an_amount_or_without_one_a_person_is_asked(document, asked):
