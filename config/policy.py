@@ -2,20 +2,18 @@
 
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from config.policy_approvals import Approval
 from config.policy_logging import Logging
+from config.policy_part import Part
 from config.policy_safe_mode import SafeMode
+from config.policy_validation import Validation
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Ceilings(_Part):
+class Ceilings(Part):
     """Of one run, whatever its pipeline would like; None: as the pipeline says."""
 
     max_steps: int | None = Field(default=None, ge=0)
@@ -28,7 +26,7 @@ class Ceilings(_Part):
     max_usd: Decimal | None = Field(default=None, ge=0)
 
 
-class LoopDetection(_Part):
+class LoopDetection(Part):
     """When a run goes round in circles; see worker/repetition.py."""
 
     repeated_calls_threshold: int = Field(default=3, ge=2)
@@ -41,7 +39,7 @@ class LoopDetection(_Part):
     """So many calls, one after the other, that failed."""
 
 
-class Agent(_Part):
+class Agent(Part):
     budgets: Ceilings = Ceilings()
     loop_detection: LoopDetection = LoopDetection()
 
@@ -59,7 +57,7 @@ class Timeouts(BaseModel):
         return self.default if own is None else own
 
 
-class Retries(_Part):
+class Retries(Part):
     """How a call that may be tried again is, in place: before its run leaves to wait elsewhere."""
 
     max_attempts: int | None = Field(default=None, ge=1)
@@ -70,7 +68,7 @@ class Retries(_Part):
     """The longest pause before the second try, the third, and so on; the last one stays."""
 
 
-class CircuitBreakers(_Part):
+class CircuitBreakers(Part):
     """Of each tool, for the whole fleet; see tools/health.py."""
 
     enabled: bool = True
@@ -86,7 +84,7 @@ class CircuitBreakers(_Part):
     """Calls let through at a time while it is half open."""
 
 
-class Limits(_Part):
+class Limits(Part):
     """Of one tool."""
 
     per_second: float | None = Field(default=None, gt=0)
@@ -97,12 +95,12 @@ class Limits(_Part):
     max_calls: int | None = Field(default=None, ge=0)
     """Calls of one run."""
     run_per_minute: int | None = Field(default=None, ge=1)
-    """Calls of one run, evenly after a first burst of as many."""
+    """Calls of one run within a minute; one more waits."""
     max_retries: int | None = Field(default=None, ge=0)
     """Further tries of one call, snoozed ones included."""
 
 
-class Tools(_Part):
+class Tools(Part):
     """Which tools, and how."""
 
     allow: tuple[str, ...] | None = None
@@ -122,36 +120,21 @@ class Tools(_Part):
     """By tool, likewise. Without one: `always` for a write that a model proposed, else `never`."""
 
 
-class InputValidation(_Part):
-    strict: bool = False
-    """Arguments are not coerced: the text "5" is no number."""
-
-
-class OutputValidation(_Part):
-    fail_closed: Literal[True] = True
-    """A result outside its contract fails its step. There is no other way, so False is refused."""
-
-
-class Validation(_Part):
-    input: InputValidation = InputValidation()
-    output: OutputValidation = OutputValidation()
-
-
-class Spend(_Part):
+class Spend(Part):
     """Ceilings on what is spent in one UTC day, by the database's clock; None: none."""
 
     tenant_usd_per_day: Decimal | None = Field(default=None, ge=0)
     fleet_usd_per_day: Decimal | None = Field(default=None, ge=0)
 
 
-class Labels(_Part):
+class Labels(Part):
     """How far text from outside may reach into writes; see worker/labels.py."""
 
     max_bits: float = Field(default=12, ge=0)
     """What it may choose in one run, in bits: a choice among four is two of them."""
 
 
-class Overlay(_Part):
+class Overlay(Part):
     """What differs for one tenant or one pipeline. Lists replace, but `deny` is added to."""
 
     agent: dict[str, Any] = {}
@@ -176,7 +159,7 @@ class Allowed(NamedTuple):
     pattern: str = ""
 
 
-class Policy(_Part):
+class Policy(Part):
     """Everything in the file; what it leaves out has the safe default."""
 
     agent: Agent = Agent()

@@ -3,14 +3,12 @@
 from decimal import Decimal
 from fnmatch import fnmatchcase
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from config.policy_part import Part
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Triggers(_Part):
+class Triggers(Part):
     """What puts the fleet into safe mode by itself; only a person opens it again."""
 
     window_s: float = Field(default=60, ge=5, le=3600)
@@ -22,7 +20,7 @@ class Triggers(_Part):
     """Spent over the window, by all tenants; None: never."""
 
 
-class SafeMode(_Part):
+class SafeMode(Part):
     """What is left of the fleet's powers while its gate is read-only."""
 
     enabled: bool = False

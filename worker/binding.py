@@ -50,6 +50,23 @@ class Ref(Binding):
         return places.at(self.place)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Left to a model, but only among the trusted values at a place with `*` in it."""
+
+    place: str
+
+    def of(self, value: Any) -> Binding:
+        """What the model chose; endorsed when it is one of them."""
+        return _Among(_Said(value), self.place)
+
+
+def among(place: str) -> Choice:
+    """For `offer`: the model may choose one of the trusted values at `step:/hits/*/id`."""
+    ref(place)
+    return Choice(place)
+
+
 def ref(place: str) -> Ref:
     """What stands at `input:/pointer` or `step:/pointer`."""
     step, found, pointer = place.rpartition(":")
@@ -74,6 +91,14 @@ class _Fixed(Binding):
 
     def resolve(self, places: Places) -> tuple[Any, Label]:  # noqa: ARG002  # it needs none
         return self.value, OURS
+
+
+@dataclass(frozen=True, eq=False)
+class _Said(Binding):
+    value: Any
+
+    def resolve(self, places: Places) -> tuple[Any, Label]:  # noqa: ARG002  # it needs none
+        return self.value, Label(Trust.UNTRUSTED, {}, frozenset({"a model"}))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,27 +2,28 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
-from uuid import uuid4
 
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from models.ledger import EntryState, StepKind
 from models.review import ReviewKind
-from models.run import WaitingFor
 from tools.tool import Tool
-from worker.checkpoint import Entry
+from worker.act import Act
+from worker.agent import Agent, Offer
+from worker.binding import fixed
 from worker.decision import Answer, Decision
 from worker.departure import Partial
 from worker.gateway import Gateway
 from worker.held import Held
 from worker.journal import Journal
-from worker.outcome import Ask, GateShut, LostLease, Outcome, Question, Snooze, Stop
-from worker.provenance import INPUT, Origin
-from worker.rollback import UNDO, Undone, rollback
+from worker.outcome import Ask, GateShut, LostLease, Outcome, Snooze, Stop
+from worker.outcome import Question as Asked
+from worker.provenance import Origin
+from worker.rollback import Undone, rollback
+from worker.steps import Question, Steps
 
 A = TypeVar("A", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
@@ -31,7 +32,6 @@ M = TypeVar("M", bound=BaseModel)
 X = TypeVar("X")
 Y = TypeVar("Y")
 
-STEP_BYTES = 200
 _PRECEDENCE: tuple[type[Outcome], ...] = (LostLease, Stop, GateShut, Ask, Snooze)
 """Of several outcomes of steps side by side, the first of these decides for the run."""
 
@@ -42,48 +42,36 @@ class Flow:
     def __init__(
         self, held: Held, gateway: Gateway, journal: Journal, tools: Mapping[str, Tool[Any, Any]]
     ) -> None:
+        self._steps = Steps(held, gateway, journal, tools)
         self._held = held
-        self._gateway = gateway
         self._journal = journal
-        self._tools = tools
 
     async def call(self, step: str, tool: Tool[A, R], /, **arguments: Any) -> R:
         """Use a tool, once. Its final failure raises ToolFailed, which may be caught."""
-        number = self._begin(step)
-        return await self._gateway.call(
-            self._held, tool, arguments, step=step, number=number, allowed=self._tools
-        )
+        return await self._steps.call(step, tool, arguments)
 
     async def decide(self, step: str, decision: Decision[T], /, **inputs: Any) -> T:
         """Answer a typed question by rules or model; the answer is recorded with what was asked."""
-        number = self._begin(step)
         asked = to_json({"decision": decision.name, "inputs": inputs})
-        digest = hashlib.sha256(asked).digest()
-        record = self._held.record.get(step)
-        if record is not None and (result := record.replay(digest)) is not None:
-            self._decided(step, decision, result)
-            return decision.answer.model_validate_json(result)
-        self._held.begin(fresh=True)
-        answer = await decision.decide(**inputs)
-        written = answer.__pydantic_serializer__.to_json(answer)
-        await self._journal.record(
-            Entry(
-                run_id=self._held.id,
-                attempt=self._held.attempt,
-                step=step,
-                number=number,
-                kind=StepKind.DECIDE,
-                args_hash=digest,
-                token=uuid4(),
-                state=EntryState.SETTLED,
-                tool=decision.name,
-                args=asked,
-                result=written,
-                policy=self._gateway.rulebook.revision,
-            )
-        )
-        self._decided(step, decision, written)
+
+        async def answer() -> tuple[bytes, int]:
+            found = await decision.decide(**inputs)
+            return found.__pydantic_serializer__.to_json(found), 0
+
+        question = Question(decision.name, asked, hashlib.sha256(asked).digest())
+        written = await self._steps.once(step, question, answer)
+        origin = Origin(written, decision.answer, bits=decision.bits)
+        self._held.provenance.origins[step] = origin
         return decision.answer.model_validate_json(written)
+
+    async def act(self, name: str, agent: Agent[M], /, *, goal: str, offers: Sequence[Offer]) -> M:
+        """Let a model propose one call after the other, until it answers; see worker/act.py.
+
+        The answer is a model's: nothing in it is trusted but what its type bounds.
+        """
+        answer = await Act(name, agent, goal, offers, self._steps).run()
+        self._held.provenance.origins[name] = Origin(answer, agent.answer)
+        return answer
 
     async def ask(
         self, step: str, *, about: M, reason: str, within: timedelta = timedelta(days=7)
@@ -92,7 +80,7 @@ class Flow:
 
         Rejected or unanswered in time, it raises ToolFailed (review_rejected, review_expired).
         """
-        number = self._begin(step)
+        number = self._steps.begin(step)
         proposal = about.__pydantic_serializer__.to_json(about)
         digest = hashlib.sha256(b"ask\0" + proposal).digest()
         record = self._held.record.get(step)
@@ -104,7 +92,7 @@ class Flow:
         self._held.begin(fresh=record is None)
         raise Ask(
             [
-                Question(
+                Asked(
                     step=step,
                     number=number,
                     kind=ReviewKind.UNCERTAIN,
@@ -127,20 +115,13 @@ class Flow:
         Raises:
             ToolFailed: One of them cannot be undone (then none was), or its undo failed.
         """
-        undoing = rollback(await self._journal.load(self._held.id), self._tools, to=to)
+        undoing = rollback(await self._journal.load(self._held.id), self._steps.tools, to=to)
         with self._held.without_ceilings():
             for each in undoing:
                 if each.step in self._held.names:
                     continue  # an earlier roll-back's
-                number = self._begin(each.step, prefix="")
-                await self._gateway.call(
-                    self._held,
-                    each.tool,
-                    each.arguments,
-                    step=each.step,
-                    number=number,
-                    allowed={each.tool.name: each.tool},
-                )
+                ours = {name: fixed(value) for name, value in each.arguments.items()}
+                await self._steps.call(each.step, each.tool, ours, undoes=True)
                 await self._journal.undo(Undone(self._held.id, self._held.attempt, each.of))
 
     async def partial(self, value: BaseModel) -> None:
@@ -180,24 +161,3 @@ class Flow:
     ) -> list[Y]:
         """Do the same with every item, side by side; `do` gets a step name made of the key."""
         return await self.all(*(do(f"{name}/{key(item)}", item) for item in items))
-
-    def _decided(self, step: str, decision: Decision[Any], written: bytes) -> None:
-        origin = Origin(written, decision.answer, bits=decision.bits)
-        self._held.provenance.origins[step] = origin
-
-    def _begin(self, step: str, *, prefix: str = UNDO) -> int:
-        if self._held.lost:
-            raise LostLease
-        self._gateway.gatekeeper.pass_by(self._held)
-        if self._held.leaving:
-            raise Snooze(timedelta(0), WaitingFor.WORKER, "its worker is shutting down")
-        if not step or len(step.encode()) > STEP_BYTES + (0 if prefix else len(UNDO)):
-            raise ValueError(f"a step needs a name of 1 to {STEP_BYTES} bytes, not {step!r}")
-        if prefix and step.startswith(prefix):
-            raise ValueError(f"a step may not be named {prefix}...: so are those of a roll-back")
-        if step == INPUT:
-            raise ValueError("a step may not be named 'input': references mean the run's input")
-        if step in self._held.names:
-            raise ValueError(f"two steps are named {step!r}: a name is a checkpoint, used once")
-        self._held.names.add(step)
-        return len(self._held.names)

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from config.rulebook import Rulebook
 from models.guard import Guard
@@ -111,8 +112,11 @@ class Gateway:
         """What is to be done, its arguments parsed, and where they come from."""
         ruling = self._rulings.of(held.tenant, held.pipeline, tool)
         given, labels = bound(given, held.provenance)
-        args = _parse(tool, given, strict=ruling.strict)
+        args = _parse(tool, given, strict=ruling.strict, proposed=proposed)
         passed = args.__pydantic_serializer__.to_json(args, exclude_unset=True)
+        if len(passed) > ruling.most_bytes[0]:
+            told = f"{tool.name} is not given {len(passed):,} bytes: see validation.input.max_bytes"
+            raise Stop(StopReason.TOOL_DENIED, told, Guard.CONTRACT)
         digest = hashlib.sha256(tool.name.encode() + b"\0" + passed).digest()
         record = held.record.get(step)
         order = Order(step, number, tool, args, passed, digest, record, ruling, proposed)
@@ -134,15 +138,14 @@ class Gateway:
         ruling.permit()
         held.begin(fresh=record is None, calls=1)
         held.meet(tool.name, order.digest, ruling)
+        if ruling.run_per_minute is not None and record is None:
+            held.pace.step(tool.name, ruling.run_per_minute)
         if order.judged.faults or order.proposed or ruling.approval is not None:
-            order.asks = await reasons(order, held.tenant)
-            if order.asks and record is None:
-                raise question(order)
+            await _approve(held, order)
         if ruling.sensitive:
             said = Refusal(Guard.SENSITIVE, "sends", "; ".join(order.asks))
-            await self._journal.note(
-                said.remark(held, order.step, tool.name, ruling.revision, order.digest)
-            )
+            remark = said.remark(held, order.step, tool.name, ruling.revision, order.digest)
+            await self._journal.note(remark)
         trip = self._trip(held, order)
         begun = time.monotonic()
         try:
@@ -184,8 +187,10 @@ class Gateway:
         raise LostLease
 
 
-def _parse(tool: Tool[A, R], given: Mapping[str, Any], *, strict: bool) -> A:
+def _parse(tool: Tool[A, R], given: Mapping[str, Any], *, strict: bool, proposed: bool) -> A:
     try:
+        if proposed:  # what a model said is JSON, and is never coerced
+            return tool.takes.model_validate_json(to_json(given), strict=True)
         return tool.takes.model_validate(dict(given), strict=strict or None)
     except ValidationError as error:
         raise Stop(
@@ -193,6 +198,17 @@ def _parse(tool: Tool[A, R], given: Mapping[str, Any], *, strict: bool) -> A:
             f"{tool.name} does not take these arguments: {faults(error)}",
             Guard.CONTRACT,
         ) from error
+
+
+async def _approve(held: Held, order: Order) -> None:
+    """Ask a person who must allow this call; whether one has, its intent looks up.
+
+    Raises:
+        Ask: Nobody has been asked yet.
+    """
+    order.asks = await reasons(order, held.tenant)
+    if order.asks and order.record is None:
+        raise question(order)
 
 
 def _judged(held: Held, order: Order, labels: Mapping[str, Label]) -> Judged:

@@ -12,6 +12,7 @@ from config.policy import LoopDetection
 from models.budget import Budget, Usage
 from models.run import StopReason
 from worker.outcome import Stop
+from worker.pace import Pace
 from worker.provenance import Provenance
 from worker.record import Record
 from worker.repetition import Repetition
@@ -44,6 +45,7 @@ class Held:
     unique: set[bytes] = field(default_factory=set)
     """Of tool and arguments together."""
     repetition: Repetition = field(default_factory=lambda: Repetition(_USUAL))
+    pace: Pace = field(default_factory=Pace)
     provenance: Provenance = field(default_factory=Provenance)
     partial: bytes | None = None
     leaving: bool = False

@@ -46,6 +46,8 @@ class Ruling:
     """A call is on record in the audit before it leaves."""
     approval: Approval | None
     """When a person must have allowed a call; None: as is usual for who chose it."""
+    most_bytes: tuple[int, int]
+    """Of arguments, and of a result."""
     max_bits: float
     """What text from outside may choose in one run's writes."""
     run_per_minute: int | None
@@ -107,6 +109,7 @@ def rule(policy: Policy, tool: Tool[Any, Any], revision: str = "") -> Ruling:
         logging=policy.logging,
         sensitive=any(fnmatchcase(tool.name, each) for each in policy.tools.sensitive),
         approval=policy.approval(tool.name),
+        most_bytes=(policy.validation.input.max_bytes, policy.validation.output.max_bytes),
         max_bits=policy.labels.max_bits,
         run_per_minute=limits.run_per_minute if limits else None,
         revision=revision,

@@ -21,6 +21,7 @@ from worker.gateway import Gateway
 from worker.held import Held
 from worker.journal import Journal
 from worker.outcome import Ask, GateShut, LostLease, Snooze, Stop, ToolFailed
+from worker.pace import Pace
 from worker.parking import Parking
 from worker.pipeline import Catalogue, Pipeline
 from worker.provenance import INPUT, Origin
@@ -68,6 +69,7 @@ class Runner:
             if held.attempt > 1:
                 records = await self._journal.load(held.id)
                 held.record = {each.step: each for each in records}
+                held.pace = Pace(records)
             policy = self._gateway.rulebook.of(held.tenant, held.pipeline)
             held.budget = held.budget.within(policy.agent.budgets)
             held.repetition = Repetition(policy.agent.loop_detection)

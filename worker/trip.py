@@ -164,7 +164,7 @@ class Trip:
 
     async def _succeed(self, result: Any) -> Any:
         try:
-            written, value = checked(self._tool, result)
+            written, value = checked(self._tool, result, self._order.ruling.most_bytes[1])
         except Rejected as error:  # it happened, whatever it says: final, and never sent again
             self._visit.ends(CallOutcome.FAILED)
             await self._fail(error)

@@ -34,17 +34,23 @@ async def in_time(tool: Tool[A, R], args: A, call: Call, timeout_s: float) -> R:
         raise Unavailable(told, reason=StopReason.TOOL_TIMEOUT) from error
 
 
-def checked(tool: Tool[A, R], result: R) -> tuple[bytes, R]:
+def checked(tool: Tool[A, R], result: R, most_bytes: int) -> tuple[bytes, R]:
     """A result as it is recorded, and as it comes back from there.
 
     Raises:
-        Rejected: It is outside the tool's contract.
+        Rejected: It is outside the tool's contract, or too large.
     """
     try:
         written = result.__pydantic_serializer__.to_json(result, warnings="error")
-        return written, tool.gives.model_validate_json(written)
+        value = tool.gives.model_validate_json(written) if len(written) <= most_bytes else None
     except (ValidationError, ValueError, AttributeError) as error:
         raise Rejected(
             f"{tool.name} answered outside its contract: {misfit(result, error)}",
             reason=StopReason.TOOL_OUTPUT_INVALID,
         ) from error
+    if value is None:
+        raise Rejected(
+            f"{tool.name} answered with {len(written):,} bytes: see validation.output.max_bytes",
+            reason=StopReason.TOOL_OUTPUT_INVALID,
+        )
+    return written, value

@@ -27,8 +27,8 @@ OF_CALLS = (
     ),
     Mutant(
         "P7", "nobody is asked", "worker/gateway.py",
-        "            if order.asks and record is None:\n                raise question(order)\n",
-        "            order.asks = ()\n",
+        "    if order.asks and order.record is None:\n        raise question(order)\n",
+        "    order.asks = ()\n",
         f"{APPROVALS}::test_the_policy_says_which_calls_a_person_must_allow",
     ),
     Mutant(

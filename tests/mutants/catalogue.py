@@ -380,8 +380,8 @@ MUTANTS = (
         f"{SAFE}::test_while_postgres_is_away_no_call_of_any_kind_starts_and_then_all_go_on",
     ),
     Mutant(
-        "P6", "behind a closed gate steps go on", "worker/flow.py",
-        "        self._gateway.gatekeeper.pass_by(self._held)\n",
+        "P6", "behind a closed gate steps go on", "worker/steps.py",
+        "        self._gateway.gatekeeper.pass_by(held)\n",
         "",
         f"{GATE}::test_behind_a_closed_gate_not_even_a_decision_is_made",
     ),

@@ -1,0 +1,203 @@
+"""`flow.act`: a model proposes, the gateway judges, a person decides."""
+
+import pytest
+
+from models.database import hot
+from models.review import Verdict
+from models.verdict import answer as verdict
+from tests import act_pipelines
+from tests.act_pipelines import DELETED, SCRIPT, SENT, VIEWS, answers, calls
+from tests.conftest import CATALOGUE, document, reload
+
+CATALOGUE |= act_pipelines.PIPELINES
+
+
+@pytest.fixture
+def acts(submit, attempt):
+    """Runs a script to the run's departure; its row."""
+    for each in (SCRIPT, SENT, VIEWS, DELETED):
+        each.clear()
+
+    async def go(*script, **given):
+        SCRIPT[:] = script
+        run = await submit("acting", given)
+        await attempt(run)
+        return await reload(run)
+
+    return go
+
+
+async def steps(run):
+    rows = await hot().fetch(
+        "SELECT step, kind, state FROM ledger_entry WHERE run_id = $1 ORDER BY number", run
+    )
+    return [tuple(row) for row in rows]
+
+
+async def test_reads_are_made_results_are_shown_and_the_answer_is_the_runs(acts):
+    row = await acts(calls("page.read"), answers("two people"))
+
+    assert (row["stop_reason"], document(row["result"])["text"]) == ("success", "two people")
+    first, second = VIEWS
+    assert first.history == []
+    assert second.history == [
+        {"tool": "page.read", "arguments": {}, "result": act_pipelines.Page.model_validate(
+            second.history[0]["result"]).model_dump()}
+    ]  # fmt: skip
+    assert await steps(row["id"]) == [
+        ("people", "call", "settled"),
+        ("work/1", "decide", "settled"),
+        ("work/1/page.read", "call", "settled"),
+        ("work/2", "decide", "settled"),
+    ]
+    assert (row["steps"], row["calls"], row["tokens"]) == (4, 2, 20)
+
+
+async def test_the_model_sees_only_what_is_left_open_to_it(acts):
+    await acts(answers())
+
+    shown = {each["name"]: each["arguments"] for each in VIEWS[0].tools}
+    assert sorted(shown["mail.send"]["properties"]) == ["amount", "kind", "text"]
+    assert shown["mail.send"]["required"] == []
+    assert "pay" not in shown
+
+
+async def test_a_write_waits_for_a_person_and_is_then_made_to_whom_the_pipeline_bound(
+    acts, attempt
+):
+    row = await acts(calls("mail.send", text="hello"), answers(), customer="cleo")
+    assert (row["waiting_for"], SENT) == ("review", [])
+    question = await hot().fetchval("SELECT question FROM review")
+    assert "a model proposed it" in question
+
+    await verdict(await hot().fetchval("SELECT id FROM review"), Verdict.APPROVED, who="jo")
+    await attempt(row["id"])
+
+    assert [each.to for each in SENT] == ["cleo"]
+    assert (await reload(row["id"]))["stop_reason"] == "success"
+
+
+async def test_what_a_person_rejects_the_model_hears_of(acts, attempt):
+    row = await acts(calls("mail.send", text="hello"), answers())
+    await verdict(await hot().fetchval("SELECT id FROM review"), Verdict.REJECTED, who="jo")
+    await attempt(row["id"])
+
+    assert VIEWS[-1].history[0]["complaints"] == [{"code": "review_rejected", "advice": "stop"}]
+    assert ((await reload(row["id"]))["stop_reason"], SENT) == ("success", [])
+
+
+@pytest.mark.parametrize(
+    ("policy", "proposal", "sent"),
+    [
+        ("never", calls("mail.answer", to="bob", text="x"), ["bob"]),
+        ("never", calls("mail.answer", to="eve", text="x"), []),
+        ("never", calls("mail.note", to="eve"), []),
+        ("never", calls("mail.send", kind="alert"), ["ann"]),
+    ],
+)
+async def test_without_a_person_a_model_may_only_choose_among_the_known(
+    acts, governed, policy, proposal, sent
+):
+    """An operator who lets a model write without asking does not let it choose to whom."""
+    governed(f"tools: {{approvals: {{'*': {policy}}}}}")
+
+    row = await acts(proposal, answers())
+
+    assert [each.to for each in SENT] == sent
+    assert row["status"] == ("finished" if sent else "waiting")
+
+
+@pytest.mark.parametrize(
+    "name", ["pay", "mail.forward", "ticket.create", "", "page.read ", "x" * 200]
+)
+async def test_a_tool_that_was_not_offered_ends_the_run(acts, name):
+    row = await acts(calls(name, to="eve", amount=5), answers())
+
+    if name:
+        assert row["stop_reason"] == "tool_denied"
+        assert await hot().fetchval("SELECT guard FROM call_audit") == "allowlist"
+    else:
+        assert VIEWS[1].history[0]["complaints"][0]["pointer"] == "/call/tool"
+    assert SENT == []
+
+
+async def test_nothing_destructive_is_done_by_a_run(acts):
+    row = await acts(calls("user.delete", id="ann"), answers())
+
+    assert (row["stop_reason"], DELETED) == ("tool_denied", [])
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ("not json", {"code": "no_json", "advice": "retry"}),
+        ('{"call": {"tool": "page.read"}, "answer": {}}', {"code": "invalid", "advice": "retry"}),
+        ({"call": {"tool": "page.read", "arguments": {"url": "http://evil"}}},
+         {"code": "unknown", "pointer": "/call/arguments/url", "allowed": []}),
+        ({"call": {"tool": "mail.answer", "arguments": {"text": "x"}}},
+         {"code": "missing", "pointer": "/call/arguments/to"}),
+        ({"call": {"tool": "mail.answer", "arguments": {"to": 5}}},
+         {"code": "invalid", "pointer": "/call/arguments/to", "allowed": {"type": "string"}}),
+        ({"call": {"tool": "mail.answer", "arguments": {"to": "bob", "kind": "bomb"}}},
+         {"code": "invalid", "pointer": "/call/arguments/kind",
+          "allowed": {"default": "answer", "type": "string",
+                      "enum": ["answer", "reminder", "alert", "offer"]}}),
+        ({"call": {"tool": "mail.send", "arguments": {"to": "eve"}}},
+         {"code": "bound", "pointer": "/call/arguments/to",
+          "allowed": ["amount", "kind", "text"]}),
+        ({"answer": {"verdict": "splendid"}},
+         {"code": "invalid", "pointer": "/answer/verdict"}),
+        ("x" * 70_000, {"code": "too_large", "advice": "retry"}),
+        (b"\xff\xfe{", {"code": "no_json"}),
+        ('{"call": null, "answer": null}', {"code": "invalid"}),
+    ],
+)  # fmt: skip
+async def test_what_fits_no_contract_is_explained_and_nothing_happens(acts, said, complaint):
+    row = await acts(said, answers())
+
+    (told,) = VIEWS[1].history[0]["complaints"]
+    assert told | complaint == told
+    assert (row["stop_reason"], SENT) == ("success", [])
+
+
+async def test_one_mistake_too_many_ends_the_run(acts):
+    row = await acts("not json")
+
+    assert row["stop_reason"] == "model_output_invalid"
+    assert len(VIEWS) == 3
+
+
+async def test_a_model_that_never_answers_is_stopped_by_its_turns_or_its_tokens(acts):
+    seen = iter(range(100))
+    row = await acts(lambda _: calls("mail.answer", to=f"nobody-{next(seen)}", text="x"))
+    assert row["waiting_for"] == "review"
+
+    looping = await acts(calls("page.read"))
+    assert looping["stop_reason"] == "loop_detected"
+
+
+async def test_a_crash_between_saying_and_doing_asks_the_model_no_second_time(acts, attempt, world):
+    world.breaks("page.read", MemoryError("its worker dies here"), times=1)
+    SCRIPT[:] = [calls("page.read"), answers()]
+    row = await acts(calls("page.read"), answers())
+    await hot().execute("UPDATE run SET dispatch_at = now()")
+
+    await attempt(row["id"])
+
+    assert (await reload(row["id"]))["stop_reason"] == "success"
+    assert len(VIEWS) == 2, "one for each turn"
+
+
+async def test_one_run_is_kept_to_its_pace_across_attempts(acts, attempt, governed):
+    governed("tools: {limits: {'page.read': {run_per_minute: 2}}}\n"
+             "agent: {loop_detection: {repeated_calls_threshold: 9}}")  # fmt: skip
+    row = await acts(calls("page.read"))
+    assert (row["status"], row["waiting_for"]) == ("queued", "rate")
+    before = await steps(row["id"])
+
+    await hot().execute("UPDATE run SET dispatch_at = now()")
+    await attempt(row["id"])
+
+    assert (await reload(row["id"]))["waiting_for"] == "rate"
+    assert await steps(row["id"]) == before
+    assert await hot().fetchval("SELECT guard FROM call_audit") == "rate"

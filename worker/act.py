@@ -1,0 +1,138 @@
+"""The loop of `flow.act`: a model says what it would do next, and the gateway judges it.
+
+Each of its sayings is a step, recorded before anything is done about it; each call is another, with
+all the gates of any call and some more (worker/gateway.py, `proposed`). What the model is told of a
+refusal is a complaint. A tool that it was not offered ends the run: nobody who read no foreign text
+asks for one.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json, to_json
+
+from models.guard import Guard
+from models.run import StopReason
+from worker.agent import SAID_BYTES, Agent, Offer, Said, View, Wanted
+from worker.complaint import Advice, Complaint, of_contract, of_failure
+from worker.outcome import Stop, ToolFailed
+from worker.refusal import Refusal
+from worker.steps import Question, Steps
+
+T = TypeVar("T", bound=BaseModel)
+_TOO_LARGE = Complaint("too_large", Advice.RETRY, allowed={"maxBytes": SAID_BYTES})
+
+
+class Act(Generic[T]):
+    """One agent at work in one run; the same on every replay."""
+
+    def __init__(
+        self, name: str, agent: Agent[T], goal: str, offers: Sequence[Offer], steps: Steps
+    ) -> None:
+        self._name = name
+        self._agent = agent
+        self._goal = goal
+        self._offers = {each.tool.name: each for each in offers}
+        self._steps = steps
+        self._history: list[dict[str, Any]] = []
+        self._mistakes = 0
+
+    async def run(self) -> T:
+        """The agent's answer.
+
+        Raises:
+            Stop: `step_budget` after its last turn, `tool_denied` for a tool that it was not
+                offered, `model_output_invalid` for one mistake too many; or as any call does.
+        """
+        for turn in range(1, self._agent.turns + 1):
+            step = f"{self._name}/{turn}"
+            said = await self._ask(step, turn)
+            if isinstance(said, list):
+                self._mistaken({}, said)
+            elif said.call is not None:
+                await self._do(step, said.call)
+            else:
+                answer = self._answered(said)
+                if answer is not None:
+                    return answer
+        told = f"{self._agent.name} came to no answer in {self._agent.turns} turns"
+        raise Stop(StopReason.STEP_BUDGET, told)
+
+    async def _ask(self, step: str, turn: int) -> Said | list[Complaint]:
+        view = View(
+            instructions=self._agent.instructions,
+            goal=self._goal,
+            tools=[each.shown() for each in self._offers.values()],
+            answer=self._agent.answer.model_json_schema(),
+            history=list(self._history),
+            turns_left=self._agent.turns - turn + 1,
+        )
+        asked = to_json({"agent": self._agent.name, "goal": self._goal, "history": self._history})
+        digest = hashlib.sha256(asked).digest()
+        name = self._agent.name
+        question = Question(name, to_json({"agent": name, "turn": turn}), digest)
+        text: str = from_json(await self._steps.once(step, question, lambda: self._reply(view)))
+        if len(text) > SAID_BYTES:
+            return [_TOO_LARGE]
+        try:
+            return Said.model_validate(from_json(text))
+        except ValidationError as error:
+            return of_contract(error, Said)
+        except ValueError:
+            return [Complaint("no_json", Advice.RETRY, allowed=Said.model_json_schema())]
+
+    async def _reply(self, view: View) -> tuple[bytes, int]:
+        """What the model says now, as the ledger can keep it."""
+        reply = await self._agent.model(view)
+        said = reply.text
+        text = said if isinstance(said, str) else said.decode(errors="replace")
+        return to_json(text[: SAID_BYTES + 1].encode(errors="replace").decode()), reply.tokens
+
+    async def _do(self, step: str, wanted: Wanted) -> None:
+        offer = self._offers.get(wanted.tool)
+        if offer is None:
+            told = f"the model wants {wanted.tool[:80]!r}, which it was not offered"
+            said = Refusal(Guard.ALLOWLIST, StopReason.TOOL_DENIED, told)
+            await self._steps.refused(step, wanted.tool, said)
+            raise Stop(StopReason.TOOL_DENIED, told)
+        called = {"tool": wanted.tool, "arguments": wanted.arguments}
+        meant = offer.closed.keys() & wanted.arguments.keys()
+        if meant:
+            at = f"/call/arguments/{min(meant)}"
+            self._mistaken(called, [Complaint("bound", Advice.RETRY, at, offer.open_names)])
+            return
+        try:
+            given = offer.given(wanted.arguments)
+            result = await self._steps.call(
+                f"{step}/{wanted.tool}", offer.tool, given, proposed=True
+            )
+        except ToolFailed as failure:
+            self._history.append(called | {"complaints": [of_failure(failure).document()]})
+        except Stop as stop:
+            fault = stop.__cause__
+            if stop.guard is not Guard.CONTRACT or not isinstance(fault, ValidationError):
+                raise
+            self._mistaken(called, of_contract(fault, offer.tool.takes, "/call/arguments"))
+            return
+        else:
+            self._history.append(called | {"result": result.model_dump(mode="json")})
+        self._mistakes = 0
+
+    def _answered(self, said: Said) -> T | None:
+        try:
+            return self._agent.answer.model_validate_json(orjson.dumps(said.answer))
+        except ValidationError as error:
+            self._mistaken({}, of_contract(error, self._agent.answer, "/answer"))
+        return None
+
+    def _mistaken(self, called: dict[str, Any], complaints: list[Complaint]) -> None:
+        """Tell the model what was wrong, a bounded number of times."""
+        self._mistakes += 1
+        if self._mistakes > self._agent.mistakes:
+            places = ", ".join(f"{each.pointer or '/'} {each.code}" for each in complaints)
+            told = f"{self._agent.name} was told {self._agent.mistakes} times, and said: {places}"
+            raise Stop(StopReason.MODEL_OUTPUT_INVALID, told)
+        self._history.append(called | {"complaints": [each.document() for each in complaints]})

@@ -1,0 +1,125 @@
+"""An agent: who proposes the next call of `flow.act`, and what it is shown and may say."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tools.tool import Tool
+from worker.binding import Binding, Choice
+
+T = TypeVar("T", bound=BaseModel)
+SAID_BYTES = 64 * 1024
+"""A model that says more than this at once has said nothing that can be used."""
+
+
+class Wanted(BaseModel):
+    """A call that a model proposes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tool: str = Field(min_length=1, max_length=200)
+    arguments: dict[str, Any] = {}
+
+
+class Said(BaseModel):
+    """What a model may say: the next call, or its answer; one of the two."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    reasoning: str = Field(default="", max_length=4_000)
+    call: Wanted | None = None
+    answer: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Said":
+        if (self.call is None) == (self.answer is None):
+            raise ValueError("say either a call or an answer")
+        return self
+
+
+class Reply(NamedTuple):
+    """What a model said, unread."""
+
+    text: str | bytes
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that a model is shown. Of results, what their contracts declare, and no more."""
+
+    instructions: str
+    goal: str
+    tools: list[dict[str, Any]]
+    """Each with name, about and the JSON schema of what is left open to the model."""
+    answer: dict[str, Any]
+    """The JSON schema of the answer."""
+    history: list[dict[str, Any]]
+    """What was called, and what came of it: `result`, or `complaints`."""
+    turns_left: int
+
+
+Model = Callable[[View], Awaitable[Reply]]
+
+
+@dataclass(frozen=True)
+class Agent(Generic[T]):
+    """A bounded loop in which a model proposes and code disposes."""
+
+    name: str
+    instructions: str
+    answer: type[T]
+    model: Model
+    turns: int = 20
+    """At most so many proposals, whatever the budget."""
+    mistakes: int = 2
+    """So many in a row, that fit no contract, are explained; one more ends the run."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A tool as a model may use it: what the pipeline has bound is not the model's to say."""
+
+    tool: Tool[Any, Any]
+    bound: Mapping[str, Binding | Choice] = field(default_factory=dict)
+
+    @property
+    def closed(self) -> dict[str, Binding]:
+        """What is not the model's to say."""
+        return {name: each for name, each in self.bound.items() if isinstance(each, Binding)}
+
+    @property
+    def open_names(self) -> list[str]:
+        return sorted(self.tool.takes.model_fields.keys() - self.closed.keys())
+
+    def given(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call: what the model said, held against what it may choose from, and
+        what the pipeline has bound."""
+        given: dict[str, Any] = dict(said)
+        for name, each in self.bound.items():
+            if isinstance(each, Binding):
+                given[name] = each
+            elif name in said:
+                given[name] = each.of(said[name])
+        return given
+
+    def shown(self) -> dict[str, Any]:
+        """As the model sees it: what is left open, as a JSON schema."""
+        schema, names = self.tool.takes.model_json_schema(), self.open_names
+        schema["properties"] = {name: schema["properties"][name] for name in names}
+        schema["required"] = [each for each in schema.get("required", []) if each in names]
+        return {"name": self.tool.name, "about": self.tool.about, "arguments": schema}
+
+
+def offer(tool: Tool[Any, Any], /, **bound: Binding | Choice) -> Offer:
+    """Let a model use a tool, with these arguments bound by the pipeline.
+
+    Raises:
+        TypeError: The tool takes no such argument.
+    """
+    unknown = bound.keys() - tool.takes.model_fields.keys()
+    if unknown:
+        raise TypeError(f"{tool.name} takes no {', '.join(sorted(unknown))}")
+    return Offer(tool, bound)

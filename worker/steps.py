@@ -1,0 +1,126 @@
+"""Steps: how a run comes to the next named thing it does, and how that is done once."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Any, NamedTuple, TypeVar
+from uuid import uuid4
+
+from pydantic import BaseModel
+
+from models.ledger import EntryState, StepKind
+from models.run import WaitingFor
+from tools.tool import Tool
+from worker.checkpoint import Entry
+from worker.gateway import Gateway
+from worker.held import Held
+from worker.journal import Journal
+from worker.outcome import LostLease, Snooze
+from worker.provenance import INPUT
+from worker.refusal import Refusal
+from worker.rollback import UNDO
+
+A = TypeVar("A", bound=BaseModel)
+R = TypeVar("R", bound=BaseModel)
+
+STEP_BYTES = 200
+
+
+class Question(NamedTuple):
+    """What a step without effects asks of a decision or a model."""
+
+    of: str
+    asked: bytes
+    digest: bytes
+    """Of all that it was asked: a replay must ask the same."""
+
+
+class Steps:
+    """The steps of one held run."""
+
+    def __init__(
+        self, held: Held, gateway: Gateway, journal: Journal, tools: Mapping[str, Tool[Any, Any]]
+    ) -> None:
+        self.held = held
+        self.journal = journal
+        self.tools = tools
+        self._gateway = gateway
+
+    def begin(self, step: str, *, prefix: str = UNDO) -> int:
+        """Take a name, and its number.
+
+        Raises:
+            LostLease, GateShut, Snooze: The run is to leave this worker, or the fleet is closed.
+            ValueError: The name is none, or was taken.
+        """
+        held = self.held
+        if held.lost:
+            raise LostLease
+        self._gateway.gatekeeper.pass_by(held)
+        if held.leaving:
+            raise Snooze(timedelta(0), WaitingFor.WORKER, "its worker is shutting down")
+        if not step or len(step.encode()) > STEP_BYTES + (0 if prefix else len(UNDO)):
+            raise ValueError(f"a step needs a name of 1 to {STEP_BYTES} bytes, not {step!r}")
+        if prefix and step.startswith(prefix):
+            raise ValueError(f"a step may not be named {prefix}...: so are those of a roll-back")
+        if step == INPUT:
+            raise ValueError("a step may not be named 'input': references mean the run's input")
+        if step in held.names:
+            raise ValueError(f"two steps are named {step!r}: a name is a checkpoint, used once")
+        held.names.add(step)
+        return len(held.names)
+
+    async def call(
+        self,
+        step: str,
+        tool: Tool[A, R],
+        arguments: Mapping[str, Any],
+        *,
+        undoes: bool = False,
+        proposed: bool = False,
+    ) -> R:
+        """Use a tool, as a step; see `Gateway.call`."""
+        number = self.begin(step, prefix="" if undoes else UNDO)
+        return await self._gateway.call(
+            self.held,
+            tool,
+            arguments,
+            step=step,
+            number=number,
+            allowed={tool.name: tool} if undoes else self.tools,
+            proposed=proposed,
+        )
+
+    async def once(
+        self, step: str, question: Question, answer: Callable[[], Awaitable[tuple[bytes, int]]]
+    ) -> bytes:
+        """A step without effects: its record, or what it comes to now (JSON, and tokens used)."""
+        held, number = self.held, self.begin(step)
+        record = held.record.get(step)
+        if record is not None and (result := record.replay(question.digest)) is not None:
+            return result
+        held.begin(fresh=True)
+        written, tokens = await answer()
+        held.usage.tokens += tokens
+        await self.journal.record(
+            Entry(
+                run_id=held.id,
+                attempt=held.attempt,
+                step=step,
+                number=number,
+                kind=StepKind.DECIDE,
+                args_hash=question.digest,
+                token=uuid4(),
+                state=EntryState.SETTLED,
+                tool=question.of,
+                args=question.asked,
+                tokens=tokens,
+                result=written,
+                policy=self._gateway.rulebook.revision,
+            )
+        )
+        return written
+
+    async def refused(self, step: str, tool: str, said: Refusal) -> None:
+        """Tell the audit of a call that never came to be one."""
+        policy = self._gateway.rulebook.revision
+        await self.journal.note(said.remark(self.held, step, tool, policy, b""))
