@@ -112,11 +112,11 @@ class Tools(Part):
     timeouts_s: Timeouts = Timeouts()
     retries: Retries = Retries()
     circuit_breakers: CircuitBreakers = CircuitBreakers()
-    limits: dict[str, Limits] = {}
+    limits: dict[str, Limits] = Field(default_factory=dict)
     """By tool, `*` as in file names; the first that fits counts."""
     sensitive: tuple[str, ...] = ()
     """Tools, `*` as in file names, whose calls are on record in the audit before they leave."""
-    approvals: dict[str, Approval] = {}
+    approvals: dict[str, Approval] = Field(default_factory=dict)
     """By tool, likewise. Without one: `always` for a write that a model proposed, else `never`."""
 
 
@@ -137,10 +137,10 @@ class Labels(Part):
 class Overlay(Part):
     """What differs for one tenant or one pipeline. Lists replace, but `deny` is added to."""
 
-    agent: dict[str, Any] = {}
-    tools: dict[str, Any] = {}
-    spend: dict[str, Any] = {}
-    labels: dict[str, Any] = {}
+    agent: dict[str, Any] = Field(default_factory=dict)
+    tools: dict[str, Any] = Field(default_factory=dict)
+    spend: dict[str, Any] = Field(default_factory=dict)
+    labels: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("tools")
     @classmethod
@@ -169,8 +169,8 @@ class Policy(Part):
     safe_mode: SafeMode = SafeMode()
     spend: Spend = Spend()
     labels: Labels = Labels()
-    pipelines: dict[str, Overlay] = {}
-    tenants: dict[str, Overlay] = {}
+    pipelines: dict[str, Overlay] = Field(default_factory=dict)
+    tenants: dict[str, Overlay] = Field(default_factory=dict)
     """A tenant's overlay comes after its pipeline's."""
 
     def judge(self, tool: str) -> Allowed:
