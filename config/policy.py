@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -100,6 +100,9 @@ class Limits(Part):
     """Further tries of one call, snoozed ones included."""
 
 
+TrustWord = Literal["trusted", "endorsed", "untrusted"]
+
+
 class Tools(Part):
     """Which tools, and how."""
 
@@ -114,6 +117,9 @@ class Tools(Part):
     circuit_breakers: CircuitBreakers = CircuitBreakers()
     limits: dict[str, Limits] = Field(default_factory=dict)
     """By tool, `*` as in file names; the first that fits counts."""
+    sinks: dict[str, dict[str, TrustWord]] = Field(default_factory=dict)
+    """By tool, likewise, and JSON pointer of an argument: the trust it needs, beside what the tool
+    says itself, and never less."""
     sensitive: tuple[str, ...] = ()
     """Tools, `*` as in file names, whose calls are on record in the audit before they leave."""
     approvals: dict[str, Approval] = Field(default_factory=dict)
@@ -190,6 +196,12 @@ class Policy(Part):
         return next((
             each for pattern, each in self.tools.limits.items() if fnmatchcase(tool, pattern)
         ), None)  # fmt: skip
+
+    def sinks(self, tool: str) -> dict[str, TrustWord]:
+        """The first entry of `tools.sinks` that fits."""
+        return next((
+            each for pattern, each in self.tools.sinks.items() if fnmatchcase(tool, pattern)
+        ), {})  # fmt: skip
 
     def approval(self, tool: str) -> Approval | None:
         """The first entry of `tools.approvals` that fits, or None."""

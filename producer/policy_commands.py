@@ -84,6 +84,8 @@ def _numbers(view: Policy, tool: str) -> list[tuple[str, str, str]]:
          "tools.idempotency_required"),
         ("asks a person", str(_or(view.approval(tool), "when a model proposed the write")),
          "tools.approvals"),
+        ("its arguments need", _or(" ".join(map(" ".join, view.sinks(tool).items())) or None,
+                                   "what the tool says"), "tools.sinks"),
         ("on record beforehand",
          str(any(fnmatchcase(tool, each) for each in tools.sensitive)).lower(), "tools.sensitive"),
         ("text from outside may choose", f"{view.labels.max_bits:g} bits a run", "labels.max_bits"),

@@ -72,6 +72,17 @@ async def pay(args: Payment, call: Call) -> Nothing:
     return Nothing()
 
 
+class Count(Contract):
+    n: int = Field(ge=0, le=7)
+
+
+@tool("counter.set", effect=Effect.WRITE, timeout_s=5, key_kept_for_s=60,
+      sinks={"/n": Trust.ENDORSED})  # fmt: skip
+async def count(args: Count, call: Call) -> Count:
+    """Three bits are not much."""
+    return args
+
+
 async def says(view: View) -> Reply:
     """The script's next line."""
     VIEWS.append(view)
@@ -96,7 +107,7 @@ def answers(text: str = "done") -> dict[str, Any]:
 @pipeline(
     "acting",
     version=1,
-    tools=[page, answer, send, note, delete, pay],
+    tools=[page, answer, send, note, delete, pay, count],
     trusts=["/customer", "/goal"],
     budget=Budget(steps=40, tool_calls=20, tokens=1_000),
 )
@@ -113,6 +124,7 @@ async def acting(flow: Flow, task: Task) -> Done:
             offer(send, to=ref("input:/customer")),
             offer(note),
             offer(delete),
+            offer(count),
         ],
     )
 

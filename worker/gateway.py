@@ -120,7 +120,7 @@ class Gateway:
         digest = hashlib.sha256(tool.name.encode() + b"\0" + passed).digest()
         record = held.record.get(step)
         order = Order(step, number, tool, args, passed, digest, record, ruling, proposed)
-        if proposed or tool.sinks is not None:
+        if proposed or ruling.sinks is not None:
             order.judged = _judged(held, order, labels)  # a replayed step's bits count as well
         return order
 
@@ -214,6 +214,7 @@ async def _approve(held: Held, order: Order) -> None:
 def _judged(held: Held, order: Order, labels: Mapping[str, Label]) -> Judged:
     return judged(
         order.tool,
+        order.ruling.sinks,
         order.passed,
         labels,
         step=order.step,

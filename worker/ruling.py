@@ -1,5 +1,6 @@
 """A ruling: what the policy says of one tool, for one tenant and pipeline; made once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -12,6 +13,7 @@ from config.rulebook import Rulebook
 from models.guard import Guard
 from models.run import StopReason
 from tools.tool import Effect, Tool, ToolError, unknowable
+from tools.trust import Trust, closest
 from worker.outcome import Stop
 
 _MOST = 10_000
@@ -44,6 +46,8 @@ class Ruling:
     logging: Logging
     sensitive: bool
     """A call is on record in the audit before it leaves."""
+    sinks: Mapping[str, Trust] | None
+    """The tool's own, and what the policy adds."""
     approval: Approval | None
     """When a person must have allowed a call; None: as is usual for who chose it."""
     most_bytes: tuple[int, int]
@@ -108,12 +112,27 @@ def rule(policy: Policy, tool: Tool[Any, Any], revision: str = "") -> Ruling:
         fleet_usd=policy.spend.fleet_usd_per_day,
         logging=policy.logging,
         sensitive=any(fnmatchcase(tool.name, each) for each in policy.tools.sensitive),
+        sinks=_sinks(policy, tool),
         approval=policy.approval(tool.name),
         most_bytes=(policy.validation.input.max_bytes, policy.validation.output.max_bytes),
         max_bits=policy.labels.max_bits,
         run_per_minute=limits.run_per_minute if limits else None,
         revision=revision,
     )
+
+
+def _sinks(policy: Policy, tool: Tool[Any, Any]) -> Mapping[str, Trust] | None:
+    """What each argument needs: the policy may ask for more than the tool, never for less."""
+    said = policy.sinks(tool.name)
+    if not said:
+        return tool.sinks
+    own: Mapping[str, Trust] = {"": Trust.UNTRUSTED} if tool.sinks is None else tool.sinks
+    needed = dict(own)
+    for pointer, word in said.items():
+        place = closest(own, pointer)
+        least = Trust.TRUSTED if place is None else own[place]
+        needed[pointer] = max(least, Trust[word.upper()])
+    return needed
 
 
 def _denied(policy: Policy, tool: Tool[Any, Any]) -> str | None:

@@ -44,6 +44,7 @@ def bound(
 
 def judged(
     tool: Tool[Any, Any],
+    sinks: Mapping[str, Trust] | None,
     passed: bytes,
     labels: Mapping[str, Label],
     *,
@@ -52,12 +53,11 @@ def judged(
     provenance: Provenance,
     max_bits: float,
 ) -> Judged:
-    """Hold the arguments that were passed against the tool's sinks.
+    """Hold the arguments that were passed against the sinks, the tool's own and the policy's.
 
     A tool without declared sinks is the pipeline author's word for "any value will do". To what a
     model proposes that does not extend: of a write, each argument then needs to be trusted.
     """
-    sinks = tool.sinks
     if sinks is None:
         if not (proposed and tool.writes):
             return UNJUDGED

@@ -201,3 +201,13 @@ async def test_one_run_is_kept_to_its_pace_across_attempts(acts, attempt, govern
     assert (await reload(row["id"]))["waiting_for"] == "rate"
     assert await steps(row["id"]) == before
     assert await hot().fetchval("SELECT guard FROM call_audit") == "rate"
+
+
+@pytest.mark.parametrize("amount", ["5", '"5"'])
+async def test_numbers_as_text_are_no_numbers(acts, governed, amount):
+    governed("tools: {approvals: {'*': never}}")
+    said = f'{{"call": {{"tool": "counter.set", "arguments": {{"n": {amount}}}}}}}'
+    row = await acts(said, answers())
+
+    complained = "complaints" in VIEWS[-1].history[0]
+    assert (row["stop_reason"], complained) == ("success", amount == '"5"')

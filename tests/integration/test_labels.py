@@ -96,3 +96,33 @@ async def test_bits_of_replayed_steps_count_as_well(submit, attempt):
 
     assert len(SENT) == 6
     assert (await reload(run))["waiting_for"] == "review"
+
+
+@pytest.mark.parametrize(
+    ("sinks", "sent"),
+    [
+        ("{mail.note: {/to: trusted}}", ["ann"]),
+        ("{'mail.*': {/to: endorsed}}", ["ann"]),
+        ("{mail.note: {/kind: endorsed}}", ["ann", "eve@evil.example"]),
+        ("{mail.send: {/text: trusted}}", []),
+        ("{mail.send: {/to: untrusted, /nothing: trusted}}", ["ann", "eve@evil.example"]),
+    ],
+)
+async def test_the_policy_may_ask_for_more_trust_than_a_tool_and_never_for_less(
+    submit, attempt, governed, sinks, sent
+):
+    governed(f"tools: {{sinks: {sinks}}}")
+    run = await submit("mailer", {"way": "also a note"})
+
+    await attempt(run)
+
+    assert [each.to for each in SENT] == sent
+
+
+async def test_no_policy_lets_text_from_outside_choose_a_recipient(submit, attempt, governed):
+    governed("tools: {sinks: {'*': {/to: untrusted}}, approvals: {'*': never}}")
+    run = await submit("mailer", {"way": "taken"})
+
+    await attempt(run)
+
+    assert ((await reload(run))["waiting_for"], SENT) == ("review", [])

@@ -233,3 +233,23 @@ async def test_without_such_fields_no_call_writes_a_line(submit, attempt):
         await attempt(await submit("five-writes", {}))
 
     assert "step.done" not in {each["event"] for each in logs}
+
+
+@pytest.mark.parametrize(
+    ("policy", "reason", "called"),
+    [
+        ("input: {max_bytes: 6}", StopReason.TOOL_DENIED, 0),
+        ("output: {max_bytes: 6}", StopReason.TOOL_OUTPUT_INVALID, 1),
+        ("input: {max_bytes: 7}, output: {max_bytes: 7}", StopReason.SUCCESS, 5),
+    ],
+)
+async def test_what_is_too_large_is_not_sent_and_not_kept(
+    submit, attempt, world, governed, policy, reason, called
+):
+    """`{"n":0}` has seven bytes."""
+    governed(f"validation: {{{policy}}}")
+    run = await submit("five-writes", {})
+
+    await attempt(run)
+
+    assert ((await reload(run))["stop_reason"], len(world.calls)) == (reason, called)

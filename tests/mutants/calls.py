@@ -4,6 +4,7 @@ from tests.mutants.mutant import Mutant
 
 LABELS, APPROVALS = "tests/integration/test_labels.py", "tests/integration/test_approvals.py"
 AUDITED = "tests/integration/test_call_audit.py"
+ACT = "tests/integration/test_act.py"
 CAPACITY, BINDING = "tests/unit/test_capacity.py", "tests/unit/test_binding.py"
 
 OF_CALLS = (
@@ -51,7 +52,7 @@ OF_CALLS = (
     ),
     Mutant(
         "P9", "sinks are not looked at", "worker/gateway.py",
-        "if proposed or tool.sinks is not None:",
+        "if proposed or ruling.sinks is not None:",
         "if False:",
         f"{LABELS}::test_one_that_a_text_from_outside_chose_goes_to_a_person_and_nothing_is_sent",
     ),
@@ -75,8 +76,8 @@ OF_CALLS = (
     ),
     Mutant(
         "P9", "bits of replayed steps are forgotten", "worker/gateway.py",
-        "if proposed or tool.sinks is not None:",
-        "if (proposed or tool.sinks is not None) and (record is None or not record.over):",
+        "if proposed or ruling.sinks is not None:",
+        "if (proposed or ruling.sinks is not None) and (record is None or not record.over):",
         f"{LABELS}::test_bits_of_replayed_steps_count_as_well",
     ),
     Mutant(
@@ -114,5 +115,59 @@ OF_CALLS = (
         'or _digest(rows) != told["sha256"]',
         "or False",
         f"{AUDITED}::test_the_calls_are_sealed_into_the_chain_and_a_change_breaks_it",
+    ),
+    Mutant(
+        "P9", "a model may use what it was not offered", "worker/act.py",
+        "        offer = self._offers.get(wanted.tool)\n",
+        "        offer = self._offers.get(wanted.tool) or Offer(self._steps.tools[wanted.tool])\n",
+        f"{ACT}::test_a_tool_that_was_not_offered_ends_the_run",
+    ),
+    Mutant(
+        "P9", "a model says what the pipeline has bound", "worker/act.py",
+        "        if meant:",
+        "        if False:",
+        f"{ACT}::test_what_fits_no_contract_is_explained_and_nothing_happens",
+    ),
+    Mutant(
+        "P9", "what a model says is coerced", "worker/gateway.py",
+        "model_validate_json(to_json(given), strict=True)",
+        "model_validate_json(to_json(given), strict=False)",
+        f"{ACT}::test_numbers_as_text_are_no_numbers",
+    ),
+    Mutant(
+        "P9", "a proposed write of a tool without sinks needs no trust", "worker/sinks.py",
+        "if not (proposed and tool.writes):",
+        "if True:",
+        f"{ACT}::test_without_a_person_a_model_may_only_choose_among_the_known",
+    ),
+    Mutant(
+        "P9", "a model's mistakes have no end", "worker/act.py",
+        "if self._mistakes > self._agent.mistakes:",
+        "if False:",
+        f"{ACT}::test_one_mistake_too_many_ends_the_run",
+    ),
+    Mutant(
+        "P7", "a proposed write asks nobody", "worker/approval.py",
+        "if rule is None and order.proposed and order.tool.writes:",
+        "if False:",
+        f"{ACT}::test_a_write_waits_for_a_person_and_is_then_made_to_whom_the_pipeline_bound",
+    ),
+    Mutant(
+        "-", "a run's pace begins anew with each attempt", "worker/runner.py",
+        "                held.pace = Pace(records)\n",
+        "",
+        f"{ACT}::test_one_run_is_kept_to_its_pace_across_attempts",
+    ),
+    Mutant(
+        "-", "arguments have no largest size", "worker/gateway.py",
+        "if len(passed) > ruling.most_bytes[0]:",
+        "if False:",
+        "tests/integration/test_policy_in_force.py::test_what_is_too_large_is_not_sent_and_not_kept",
+    ),
+    Mutant(
+        "-", "results have no largest size", "worker/use.py",
+        "if len(written) <= most_bytes else None",
+        "if most_bytes else None",
+        "tests/integration/test_policy_in_force.py::test_what_is_too_large_is_not_sent_and_not_kept",
     ),
 )  # fmt: skip
