@@ -7,7 +7,6 @@ import sentry_sdk
 import structlog
 
 from config.policy_logging import Logging
-from config.redaction import Redactor
 from config.settings import Settings
 
 _QUIET = ("celery", "kombu", "amqp", "asyncio", "aiohttp.access", "alembic")
@@ -28,7 +27,7 @@ def configure(settings: Settings, *, part: str, policy: Logging | None = None) -
                 fmt="%H:%M:%S" if terminal else "iso", utc=not terminal
             ),
             structlog.processors.format_exc_info,
-            Redactor(own.redact).processor,
+            own.redactor.processor,
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -45,4 +44,5 @@ def configure(settings: Settings, *, part: str, policy: Logging | None = None) -
             send_default_pii=False,
             include_local_variables=False,  # locals hold tickets, keys and prompts
             default_integrations=False,
+            before_send=lambda event, _hint: own.redactor(event),
         )

@@ -20,6 +20,7 @@ class Act(StrEnum):
     GATE = "gate"  # a gate was flipped
     KEY = "key"  # an API key was made
     CALLS = "calls"  # calls that were refused, and sensitive ones: see models/call_audit.py
+    OVERRUN = "overrun"  # a target charged more for a call than was reserved
     BREAKER = "breaker"  # a breaker opened or closed, or was held so by an operator
 
 

@@ -55,7 +55,7 @@ class LedgerEntry(SQLModel, table=True):
     reserved_usd: Decimal = usd()
     spent_usd: Decimal = usd()
     spend_day: date | None = None
-    """The day in whose windows the money stands."""
+    """The day in whose windows the reservation stands."""
     tokens: int = 0
     result: Any = document()
     error: Any = document()

@@ -19,6 +19,7 @@ class NoticeKind(StrEnum):
     STOPPED = "stopped"  # a run stopped for a reason that wakes on-call
     STRANDED = "stranded"  # runs wait for a pipeline version that no living worker has
     TIMELINE = "timeline"  # the database was replaced, and the fleet went into safe mode
+    OVERRUN = "overrun"  # a target charged more for a call than was reserved
     TRIPPED = "tripped"  # the fleet went into safe mode by itself
 
 

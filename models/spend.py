@@ -20,13 +20,16 @@ class Spend(SQLModel, table=True):
     scope: str = Field(primary_key=True, sa_type=Text)
     """fleet or tenant:NAME."""
     day: date = Field(primary_key=True)
+    """As the SQL function `spend_day` says it, which alone knows where a day begins."""
     reserved: Any = usd()
     spent: Any = usd()
+    overrun: Any = usd()
+    """Of what was spent: what targets charged beyond their calls' reservations."""
 
 
 _OPEN = """
     INSERT INTO spend (scope, day)
-    SELECT scope, (now() AT TIME ZONE 'utc')::date
+    SELECT scope, spend_day()
       FROM (SELECT 'fleet' UNION SELECT 'tenant:' || tenant FROM run WHERE id = ANY($1::uuid[]))
            AS wanted(scope)
      ORDER BY scope
@@ -50,9 +53,8 @@ class Used(NamedTuple):
 _USED = """
     SELECT run.id, coalesce(f.reserved + f.spent, 0), coalesce(t.reserved + t.spent, 0)
       FROM run
-      LEFT JOIN spend f ON f.scope = 'fleet' AND f.day = (now() AT TIME ZONE 'utc')::date
-      LEFT JOIN spend t ON t.scope = 'tenant:' || run.tenant
-                       AND t.day = (now() AT TIME ZONE 'utc')::date
+      LEFT JOIN spend f ON f.scope = 'fleet' AND f.day = spend_day()
+      LEFT JOIN spend t ON t.scope = 'tenant:' || run.tenant AND t.day = spend_day()
      WHERE run.id = ANY($1::uuid[])
 """
 
@@ -66,7 +68,7 @@ async def used_today(runs: Sequence[UUID]) -> dict[UUID, Used]:
 async def spending(days: int) -> list[Any]:
     """What was spent and is reserved lately: newest day first, the fleet before its tenants."""
     found: list[Any] = await hot().fetch(
-        "SELECT * FROM spend WHERE day > (now() AT TIME ZONE 'utc')::date - $1::int"
+        "SELECT * FROM spend WHERE day > spend_day() - $1::int"
         " ORDER BY day DESC, scope <> 'fleet', spent + reserved DESC, scope",
         days,
     )

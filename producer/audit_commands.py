@@ -3,13 +3,13 @@
 from typing import Annotated
 from uuid import UUID
 
-import orjson
 import typer
 from rich.table import Table
 
 from models import call_audit
 from models.audit import Act, BrokenChain, latest, lines, verify
 from producer.connection import database, run
+from producer.redacted import shown
 from producer.tables import ago, console, plain
 
 audit = typer.Typer(help="What operators did, and the fleet in their place; only added to.")
@@ -81,7 +81,7 @@ async def _show(limit: int) -> None:
     for name in ("line", "when", "who", "what", "about"):
         table.add_column(name, overflow="fold")
     for row in rows:
-        about = orjson.loads(row.about)
+        about = shown(row.about.encode())
         told = ", ".join(f"{key} {value}" for key, value in about.items())
         table.add_row(str(row.seq), ago(row.at), plain(row.who), row.act, plain(told))
     console.print(table if rows else "nothing was done yet")

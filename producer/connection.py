@@ -24,6 +24,7 @@ from models import schema
 from models.database import DatabaseUnfit, close_database, open_database
 from models.request import Refused
 from models.verdict import BadAnswer, NotOpen
+from producer.redacted import said
 
 
 @asynccontextmanager
@@ -54,10 +55,10 @@ def run(command: Coroutine[Any, Any, None]) -> None:
     except ValidationError:
         raise  # of the settings: `main` tells it without the values, which may be secret
     except (Refused, NotOpen, BadAnswer, ValueError) as error:
-        typer.echo(f"sluice: {error}", err=True)
+        typer.echo(f"sluice: {said(str(error))}", err=True)
         raise typer.Exit(2) from None
     except (DatabaseUnfit, asyncpg.PostgresError, OSError) as error:
-        told = str(error) or type(error).__name__
+        told = said(str(error)) or type(error).__name__
         typer.echo(f"sluice: the database cannot be worked with: {told}", err=True)
         raise typer.Exit(1) from None
 

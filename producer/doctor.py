@@ -16,6 +16,7 @@ from config.settings import Settings
 from config.surroundings import servers
 from models import schema
 from models.database import DatabaseUnfit, close_database, hot, open_database
+from producer.redacted import said
 from producer.tables import console
 
 
@@ -78,7 +79,7 @@ async def _database(url: str) -> list[Finding]:
     try:
         await open_database(url, connections=1)
     except (OSError, asyncpg.PostgresError, DatabaseUnfit) as error:
-        return [Finding("database", well=False, told=f"{error}"[:300])]
+        return [Finding("database", well=False, told=(said(str(error)) or "")[:300])]
     try:
         version = await hot().fetchval("SHOW server_version")
         found = [Finding("database", well=True, told=f"PostgreSQL {version} answers")]
@@ -105,6 +106,6 @@ def _broker(url: str | None, settings: Settings) -> Finding:
             connection.ensure_connection(max_retries=1, timeout=3)
     except Exception as error:  # noqa: BLE001  # each transport raises its own
         return Finding(
-            "broker", well=None, told=f"away ({error!r:.200}); workers look by themselves"
+            "broker", well=None, told=f"away ({said(repr(error)):.200}); workers look by themselves"
         )
     return Finding("broker", well=True, told=f"{Connection(url).transport_cls} answers")

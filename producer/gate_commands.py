@@ -13,7 +13,7 @@ from models.gate import Flip, GateBusy, GateMode, flip, gates
 from models.scope import FLEET, POLICY
 from models.standstill import Overruled, Standstill, drained, standstill, stopped
 from producer.connection import database, operator, run
-from producer.tables import ago, console, plain
+from producer.tables import ago, console, legible, plain
 
 T = TypeVar("T")
 EXIT_INCOMPLETE = 3
@@ -68,7 +68,7 @@ def show() -> None:
                     Text(row["mode"], style="red" if shut else ""),
                     ago(row["changed_at"]),
                     plain(row["who"]),
-                    plain(row["reason"]),
+                    legible(row["reason"]),
                     _told(await standstill(row["scope"])) if shut else "",
                 )
         console.print(table)

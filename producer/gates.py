@@ -14,6 +14,7 @@ from models.scope import FLEET, POLICY
 from models.standstill import Standstill, standstill, stopped
 from producer.auth import Caller
 from producer.problems import Forbidden, Malformed
+from producer.redacted import said
 from producer.state import ANSWER_BY, STATE
 
 _FIELDS = frozenset({"scope", "mode", "reason"})
@@ -111,7 +112,8 @@ def _by(row: Any, caller: Caller) -> bool:
 
 
 def _view(row: Any) -> dict[str, Any]:
-    return {name: row[name] for name in ("scope", "mode", "epoch", "who", "reason", "changed_at")}
+    told = {name: row[name] for name in ("scope", "mode", "epoch", "who", "reason", "changed_at")}
+    return told | {"reason": said(row["reason"])}
 
 
 def _standing(found: Standstill, caller: Caller) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from models import notice
 from producer.connection import database, run
-from producer.tables import ago, console, plain
+from producer.tables import ago, console, legible
 
 
 def notices(days: Annotated[int, typer.Option(help="How far back.", min=1, max=365)] = 7) -> None:
@@ -25,7 +25,7 @@ def notices(days: Annotated[int, typer.Option(help="How far back.", min=1, max=3
             table.add_column(name, overflow="fold")
         for row in rows:
             sent = "yes" if row["sent_at"] else f"{row['tries']} tries" if row["tries"] else "no"
-            table.add_row(ago(row["since"]), row["kind"], sent, plain(row["told"]))
+            table.add_row(ago(row["since"]), row["kind"], sent, legible(row["told"]))
         console.print(table)
 
     run(look())

@@ -15,6 +15,7 @@ from models.request import Malformed as MalformedRequest
 from models.request import Refused
 from models.standstill import Overruled
 from models.verdict import BadAnswer, NotOpen
+from producer.redacted import said
 
 log = structlog.get_logger()
 
@@ -41,7 +42,7 @@ class Problem(Exception):
             "title": self.title,
             "status": self.status,
             "code": self.code,
-            "detail": self.detail,
+            "detail": said(self.detail),
             **self.more,
         }
         headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}

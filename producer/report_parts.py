@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import NamedTuple
 
-from producer.tables import plain
+from producer.tables import legible
 
 _SHOWN_CHARS = 400
 
@@ -27,7 +27,7 @@ def text(value: object, limit: int = _SHOWN_CHARS) -> Html:
     """Text from outside, harmless in any place, at most `limit` characters of it."""
     if isinstance(value, Html):
         return value
-    shown = plain(str(value))
+    shown = legible(str(value))
     return Html(escape(shown if len(shown) <= limit else shown[:limit] + " …"))
 
 

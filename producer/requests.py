@@ -6,6 +6,7 @@ from aiohttp import web
 from models.database import hot
 from models.refusal import plain, shown
 from producer.problems import Unknown
+from producer.redacted import said
 from producer.state import STATE
 
 _ACCEPTED = "SELECT run_id, created_at FROM request_key WHERE tenant = $1 AND key = $2"
@@ -30,7 +31,7 @@ async def get_request(request: web.Request) -> web.Response:
         found = {"state": "accepted", "run_id": str(accepted["run_id"])}
         found["accepted_at"] = accepted["created_at"]
     elif refused:
-        found = {"state": "refused", "code": refused["code"], "detail": refused["detail"]}
+        found = {"state": "refused", "code": refused["code"], "detail": said(refused["detail"])}
         found["refused_at"] = refused["refused_at"]
     else:
         raise Unknown("no request of yours has this key, or it has not been read yet")

@@ -16,10 +16,11 @@ from models.review import DoubtVerdict, ReviewKind, Verdict
 from models.verdict import BadAnswer, NotOpen
 from models.verdict import answer as give
 from producer.connection import database, document, operator, run
+from producer.redacted import restored, shown
 from producer.review_selection import Selection, somebody_works
 from producer.review_sheet import decided, export
 from producer.rows import UnreadableBacklog
-from producer.tables import ago, console, plain, review_lines
+from producer.tables import ago, console, legible, review_lines
 
 EXIT_INCOMPLETE = 3
 _AT_ONCE = 3
@@ -161,7 +162,7 @@ async def _of_sheet(path: Path) -> list[_Decision]:
         raise ValueError(str(error)) from None
     ids = [each.review for each in lines]
     proposals = {
-        row["id"]: orjson.loads(row["proposal"] or b"null")
+        row["id"]: shown(row["proposal"])
         for row in await hot().fetch("SELECT id, proposal FROM review WHERE id = ANY($1)", ids)
     }
     return [
@@ -180,7 +181,8 @@ async def _give_all(decisions: Iterable[_Decision]) -> bool:
     async def one(each: _Decision) -> None:
         async with free:
             try:
-                await give(each.review, each.verdict, who=who, value=each.value, note=each.note)
+                value = await _restored(each)
+                await give(each.review, each.verdict, who=who, value=value, note=each.note)
             except NotOpen as error:
                 refused.append(str(error))
             except BadAnswer as error:
@@ -192,10 +194,18 @@ async def _give_all(decisions: Iterable[_Decision]) -> bool:
     told = ", ".join(f"{verdict} {count:,}" for verdict, count in sorted(given.items()))
     console.print(f"{told or 'nothing decided'}; their runs go on" if told else "nothing decided")
     for sentence in refused[:_TOLD]:
-        console.print(Text(plain(sentence)), soft_wrap=True)
+        console.print(Text(legible(sentence)), soft_wrap=True)
     if len(refused) > _TOLD:
         console.print(f"... and {len(refused) - _TOLD:,} more like these")
     return not refused
+
+
+async def _restored(decision: _Decision) -> Any:
+    """An edited answer, with what a list or a sheet had hidden put back."""
+    if decision.value is None:
+        return None
+    proposal = await hot().fetchval("SELECT proposal FROM review WHERE id = $1", decision.review)
+    return restored(decision.value, orjson.loads(proposal or b"null"), shown(proposal))
 
 
 async def _show_groups(selection: Selection) -> None:
@@ -210,7 +220,7 @@ async def _show_groups(selection: Selection) -> None:
         )
     }
     for group in groups:
-        name = plain(group["category"]) or "no category"
+        name = legible(group["category"]) or "no category"
         head = f"{group['kind']}, {name}: {group['reviews']:,}, the oldest {ago(group['oldest'])}"
         console.print(Text(head, style="bold"))
         for each in group["samples"]:
@@ -227,5 +237,5 @@ async def _show_groups(selection: Selection) -> None:
 
 def _sample(row: Any) -> Text:
     about = " ".join((row["subject"] or row["text"] or row["question"]).split())
-    ticket = f"{plain(row['ticket'])}  " if row["ticket"] else ""
-    return Text.assemble(f"  {row['id']}  ", (ticket, "cyan"), plain(about)[:200])
+    ticket = f"{legible(row['ticket'])}  " if row["ticket"] else ""
+    return Text.assemble(f"  {row['id']}  ", (ticket, "cyan"), legible(about)[:200])

@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 
 from models.review import Verdict
+from producer.redacted import said, shown
 from producer.rows import Fault, rows
 from producer.triage_files import Replacement, defused
 
@@ -55,8 +56,8 @@ class Decided(NamedTuple):
 
 
 def export(path: Path, reviews: Sequence[Any]) -> None:
-    """Write open reviews with an empty column `verdict`; formulas are defused."""
-    proposals = [orjson.loads(each["proposal"] or b"null") for each in reviews]
+    """Write open reviews with an empty column `verdict`; formulas are defused, secrets hidden."""
+    proposals = [shown(each["proposal"]) for each in reviews]
     names: list[str] = []
     for proposal in proposals:
         fields = proposal if isinstance(proposal, dict) else {}
@@ -67,7 +68,7 @@ def export(path: Path, reviews: Sequence[Any]) -> None:
         for review, proposal in zip(reviews, proposals, strict=True):
             fields = proposal if isinstance(proposal, dict) else {}
             told = (review["question"], review["ticket"], review["subject"], review["text"])
-            cells = [review["id"], "", "", review["kind"], *(each or "" for each in told)]
+            cells = [review["id"], "", "", review["kind"], *(said(each) or "" for each in told)]
             cells += [_cell(fields.get(name)) for name in names]
             writer.writerow(
                 [defused(str(each)[:_TEXT_CHARS]) for each in cells[: len(_HEAD)]]

@@ -10,6 +10,7 @@ from models.database import hot
 from models.review import DoubtVerdict, Verdict
 from models.verdict import answer
 from producer.problems import Malformed, Unknown
+from producer.redacted import restored, said, shown
 from producer.state import STATE
 
 _OPEN = """
@@ -23,20 +24,24 @@ _FIELDS = frozenset({"verdict", "answer", "note", "who"})
 
 
 async def get_reviews(request: web.Request) -> web.Response:
-    """GET /v1/reviews: what of this tenant waits for a person, oldest first."""
+    """GET /v1/reviews: what of this tenant waits for a person, oldest first; secrets are hidden.
+
+    An edited answer may leave what is hidden as it is: it is put back.
+    """
     tenant = await request.app[STATE].doorman.tenant(request)
     rows = await hot().fetch(_OPEN, tenant)
-    shown = [
+    listed = [
         dict(row)
         | {
             "id": str(row["id"]),
             "run_id": str(row["run_id"]),
-            "proposal": orjson.Fragment(row["proposal"] or b"null"),
+            "question": said(row["question"]),
+            "proposal": shown(row["proposal"]),
             "answer_schema": orjson.Fragment(row["answer_schema"] or b"null"),
         }
         for row in rows
     ]
-    return web.Response(body=orjson.dumps({"reviews": shown}), content_type="application/json")
+    return web.Response(body=orjson.dumps({"reviews": listed}), content_type="application/json")
 
 
 async def post_verdict(request: web.Request) -> web.Response:
@@ -44,14 +49,15 @@ async def post_verdict(request: web.Request) -> web.Response:
     state = request.app[STATE]
     tenant = await state.doorman.tenant(request)
     review, given = _read(request, await request.read())
-    owner = await hot().fetchval("SELECT tenant FROM review WHERE id = $1", review)
-    if owner != tenant:
+    row = await hot().fetchrow("SELECT tenant, proposal FROM review WHERE id = $1", review)
+    if row is None or row["tenant"] != tenant:
         raise Unknown("no review of yours has this id")
+    whole = orjson.loads(row["proposal"] or b"null")
     run_id = await answer(
         review,
         _VERDICTS[given["verdict"]],
         who=str(given.get("who") or tenant)[:100],
-        value=given.get("answer"),
+        value=restored(given.get("answer"), whole, shown(row["proposal"])),
         note=given.get("note"),
     )
     state.bell.ring()

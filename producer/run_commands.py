@@ -63,15 +63,19 @@ def submit(
 
 def show(
     wanted: Annotated[str, typer.Argument(metavar="RUN", help="A run id or an idempotency key.")],
+    whole: Annotated[  # noqa: FBT002  # typer's flags
+        bool, typer.Option("--whole", help="Hide nothing: secrets in input and results too.")
+    ] = False,
 ) -> None:
-    """Show a run and its steps as a tree."""
+    """Show a run and its steps as a tree; what may be a secret is hidden."""
 
     async def look() -> None:
         async with database():
             run_id = await _find(wanted)
             row = await hot().fetchrow(_RUN, run_id)
             if row is not None:
-                console.print(run_tree(row, await hot().fetch(_STEPS, run_id)))
+                steps = await hot().fetch(_STEPS, run_id)
+                console.print(run_tree(row, steps, whole=whole))
             elif (left := await tombstone(run_id)) is not None:
                 console.print(
                     f"{left['pipeline']} v{left['version']}  {left['stop_reason']},"

@@ -14,6 +14,7 @@ from models.request import Refused, Request, read_json
 from models.run import RunStatus, StopReason
 from models.tombstone import tombstone
 from producer.problems import Malformed, Unknown, problem_of
+from producer.redacted import handed_out, said
 from producer.state import STATE
 
 KEY_HEADER = "Idempotency-Key"
@@ -130,8 +131,8 @@ def view(row: Any) -> dict[str, Any]:
         "status": row["status"],
         "waiting_for": row["waiting_for"],
         "stop_reason": reason,
-        "detail": row["detail"],
-        "result": _document(row["result"]),
+        "detail": said(row["detail"]),
+        "result": handed_out(row["result"]),
         "usage": {
             "steps": row["steps"],
             "calls": row["calls"],
@@ -148,7 +149,7 @@ def view(row: Any) -> dict[str, Any]:
     if reason is not None and reason is not StopReason.SUCCESS:
         shown["retry_helps"] = reason.facts.retry_helps
         if row["partial"] is not None:
-            shown |= {"partial": True, "result": _document(row["partial"])}
+            shown |= {"partial": True, "result": handed_out(row["partial"])}
     return shown
 
 
@@ -225,10 +226,6 @@ def _wait_s(text: str | None, limit_s: float) -> float:
     if not 0 <= wait_s <= limit_s:
         raise Malformed(f"wait must be 0 to {limit_s:g} seconds")
     return wait_s
-
-
-def _document(text: bytes | None) -> Any:
-    return orjson.Fragment(text) if text is not None else None
 
 
 def _json(value: Any, *, status: int, headers: dict[str, str] | None = None) -> web.Response:

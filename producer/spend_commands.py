@@ -23,7 +23,7 @@ def spend(days: Annotated[int, typer.Option(help="How far back.", min=1, max=365
             return
         policy = read(settings().policy).policy
         table = Table(box=None, pad_edge=False)
-        for name in ("day", "whose", "spent", "reserved", "ceiling"):
+        for name in ("day", "whose", "spent", "reserved", "overrun", "ceiling"):
             table.add_column(name, overflow="fold", justify="right" if name != "whose" else "left")
         for row in rows:
             tenant = row["scope"].partition(":")[2]
@@ -31,7 +31,8 @@ def spend(days: Annotated[int, typer.Option(help="How far back.", min=1, max=365
             ceiling = own.tenant_usd_per_day if tenant else own.fleet_usd_per_day
             table.add_row(
                 str(row["day"]), plain(row["scope"]), f"{row['spent']:.4f}",
-                f"{row['reserved']:.4f}", "none" if ceiling is None else f"{ceiling:.2f}",
+                f"{row['reserved']:.4f}", f"{row['overrun']:.4f}" if row["overrun"] else "",
+                "none" if ceiling is None else f"{ceiling:.2f}",
             )  # fmt: skip
         console.print(table)
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from models.run import Severity, StopReason
+from producer.redacted import said, shown
 
 console = Console(markup=False)
 """Without markup: what people wrote may hold brackets. Colours are styles."""
@@ -38,13 +39,13 @@ def runs_table(rows: Iterable[Any]) -> Table:
             str(row["steps"]),
             str(row["attempt"]),
             ago(row["created_at"]),
-            plain(row["detail"])[:80],
+            legible(row["detail"])[:80],
         )
     return table
 
 
-def run_tree(row: Any, steps: Iterable[Any]) -> Tree:
-    """A run and its steps, in the order it came to them."""
+def run_tree(row: Any, steps: Iterable[Any], *, whole: bool = False) -> Tree:
+    """A run and its steps, in the order it came to them; `whole`: nothing is hidden."""
     head = Text.assemble(
         (f"{row['pipeline']} v{row['version']}", "bold"), "  ", state(row), f"  {row['id']}"
     )
@@ -55,15 +56,15 @@ def run_tree(row: Any, steps: Iterable[Any]) -> Tree:
         f" {row['spent_usd'].normalize():f} USD, {row['active_s']:.3f} s active"
     )
     if row["detail"]:
-        tree.add(Text(plain(row["detail"])))
-    tree.add(Text(f"input {_short(row['input'])}"))
+        tree.add(Text(legible(row["detail"])))
+    tree.add(Text(f"input {_short(row['input'], whole=whole)}"))
     for step in steps:
-        tree.add(_step(step))
+        tree.add(_step(step, whole=whole))
     if row["error"]:
-        tree.add(Text(orjson.loads(row["error"]).get("traceback", "").rstrip(), style="red"))
+        tree.add(Text(legible(shown(row["error"]).get("traceback", "").rstrip()), style="red"))
     if row["result"] or row["partial"]:
         kept = "result" if row["result"] else "partial result"
-        tree.add(Text(f"{kept} {_short(row['result'] or row['partial'])}"))
+        tree.add(Text(f"{kept} {_short(row['result'] or row['partial'], whole=whole)}"))
     return tree
 
 
@@ -73,9 +74,9 @@ def review_lines(row: Any) -> Text:
     about = " ".join((row["subject"] or row["text"] or "").split())
     return Text.assemble(
         (str(row["id"]), "bold"),
-        f"  {row['kind']} {plain(row['category'])}{until}\n",
-        f"  {plain(row['ticket'])}  {plain(about)[:_SHOWN_CHARS]}\n" if row["ticket"] else "",
-        f"  {plain(row['question'])}\n",
+        f"  {row['kind']} {legible(row['category'])}{until}\n",
+        f"  {legible(row['ticket'])}  {legible(about)[:_SHOWN_CHARS]}\n" if row["ticket"] else "",
+        f"  {legible(row['question'])}\n",
         (f"  {_short(row['proposal'])}", "dim") if row["proposal"] else "",
     )
 
@@ -104,9 +105,13 @@ def plain(text: str | None) -> str:
     )
 
 
-def _step(step: Any) -> Text:
+def legible(text: str | None) -> str:
+    """The same, and without secrets."""
+    return plain(said(text))
+
+
+def _step(step: Any, *, whole: bool) -> Text:
     took = (step["settled_at"] or step["created_at"]) - step["created_at"]
-    known = orjson.loads(step["error"] or step["result"] or b"null")
     style = {"settled": "green", "rejected": "red"}.get(step["state"], "yellow")
     return Text.assemble(
         f"{step['number']}. ",
@@ -114,10 +119,12 @@ def _step(step: Any) -> Text:
         f"  {step['kind']} {step['tool'] or ''}  ",
         (step["state"], style),
         f"  try {step['tries']}  {took.total_seconds() * 1000:.0f} ms  ",
-        _short(orjson.dumps(known)),
+        _short(step["error"] or step["result"] or b"null", whole=whole),
     )
 
 
-def _short(document: bytes | None) -> str:
-    text = plain((document or b"").decode())
+def _short(document: bytes | None, *, whole: bool = False) -> str:
+    if not document:
+        return ""
+    text = plain(orjson.dumps(shown(document, whole=whole)).decode())
     return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + " …"

@@ -7,10 +7,9 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-import orjson
-
 from models.database import hot
 from producer.backlog import Backlog, Row, Use
+from producer.redacted import drafted, said
 from producer.triage import Course, Mark, Outcome
 from producer.triage_campaign import Campaign
 
@@ -139,8 +138,9 @@ def _result(row: Row, run: Any, course: Course, place: int) -> Result:
         asked_at=run["created_at"],
         finished_at=run["finished_at"],
     )
-    _fill(found, orjson.loads(run["result"] or run["proposal"] or b"null"))
-    found.outcome, found.why = _outcome(run)
+    _fill(found, drafted(run["result"] or run["proposal"]))
+    outcome, why = _outcome(run)
+    found.outcome, found.why = outcome, said(why) or ""
     if mark is Mark.CHANGED:
         found.outcome = Outcome.CHANGED
         found.why = f"triaged before with another {note or 'text'}; what stands here is that result"

@@ -35,6 +35,7 @@ from models.request import Request
 from tests.pipelines import PIPELINES as PROBES
 from tests.rabbitmq import RabbitNode, binary, rabbit_node
 from tests.roundup import RoundupLab, roundup_server
+from tests.spenders import PIPELINES as SPENDERS
 from tests.terminal import Terminal, terminal
 from tools.tool import Tool
 from worker import use
@@ -47,7 +48,7 @@ from worker.pipelines import PIPELINES
 from worker.runner import Runner
 from worker.sweeper import Sweeper
 
-CATALOGUE = {**PIPELINES, **PROBES}
+CATALOGUE = {**PIPELINES, **PROBES, **SPENDERS}
 RULES = rulebook()
 _EMPTY = "DELETE FROM gate; INSERT INTO gate (scope, mode) VALUES ('fleet', 'open');" + ";".join(  # noqa: S608
     f"DELETE FROM {table}"  # noqa: S608

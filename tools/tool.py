@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar, get_type_hints
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from models.run import StopReason
 from tools.trust import Trust
@@ -44,6 +44,17 @@ class Call:
     """On the monotonic clock: an answer after it is not waited for."""
     send_before: float = float("inf")
     """On the monotonic clock: a write may not start to leave after it."""
+    bill: list[Decimal] = field(default_factory=list, compare=False, repr=False)
+
+    def spent(self, usd: Decimal) -> None:
+        """Tell what the target charged for this try, in place of the tool's `cost_usd`.
+
+        Several amounts add up. Less than was reserved goes back; more is an overrun: booked,
+        told, and never refused. Whoever was charged says so before raising, too.
+        """
+        if not (usd.is_finite() and usd >= 0):
+            raise ValueError(f"a charge is an amount in US dollars of 0 or more, not {usd}")
+        self.bill.append(usd)
 
 
 class Lookup(StrEnum):
@@ -222,26 +233,3 @@ def _contract(name: str, run: Callable[..., Any]) -> tuple[Any, Any]:
         if model.model_config.get("extra") != "forbid":
             raise TypeError(f"{name}: {model.__name__} must forbid unknown fields (Contract)")
     return takes, gives
-
-
-def misfit(result: Any, error: Exception) -> str:
-    """What a result has outside its contract, by JSON pointer, without the values."""
-    if isinstance(error, ValidationError) or not isinstance(result, BaseModel):
-        return faults(error) if isinstance(error, ValidationError) else type(result).__name__
-    try:
-        type(result).model_validate(result.model_dump(warnings=False))
-    except ValidationError as precise:
-        return faults(precise)
-    except (ValueError, AttributeError):
-        pass
-    return "it cannot be written as JSON"
-
-
-def faults(error: Exception) -> str:
-    """What a contract found wrong, by JSON pointer, without the values."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    return "; ".join(
-        f"/{'/'.join(map(str, fault['loc']))}: {fault['msg']}"
-        for fault in error.errors(include_input=False, include_url=False)[:3]
-    )

@@ -10,6 +10,7 @@ from models.database import hot
 from models.gate import GateMode
 from models.ledger import EntryState, StepKind
 from worker.outcome import LostLease, Overtaken
+from worker.overrun import alarm
 
 NOTHING = Decimal(0)
 
@@ -76,24 +77,25 @@ _RECORD = f"""
     {FENCE},
     entry AS (
         INSERT INTO ledger_entry AS e (run_id, attempt, step, number, kind, tool, effect, args,
-               args_hash, policy, labels, token, state, spent_usd, tokens, result, error, tries,
-               settled_at)
+               args_hash, policy, labels, token, state, spent_usd, spend_day, tokens, result, error,
+               tries, settled_at)
         SELECT run_id, attempt, step, number, kind, tool, effect, args,
-               args_hash, policy, labels, token, state, usd, tokens, result, error, tries,
-               now()
+               args_hash, policy, labels, token, state, usd,
+               CASE WHEN usd > 0 THEN spend_day() END, tokens, result, error, tries, now()
           FROM m JOIN fence ON fence.id = m.run_id
          ORDER BY run_id, step
         ON CONFLICT (run_id, step) DO UPDATE
            SET state = EXCLUDED.state, attempt = EXCLUDED.attempt, token = EXCLUDED.token,
-               policy = EXCLUDED.policy, spent_usd = EXCLUDED.spent_usd, tokens = EXCLUDED.tokens,
-               result = EXCLUDED.result, error = EXCLUDED.error,
-               tries = e.tries + EXCLUDED.tries, settled_at = now()
+               policy = EXCLUDED.policy, spent_usd = e.spent_usd + EXCLUDED.spent_usd,
+               spend_day = coalesce(EXCLUDED.spend_day, e.spend_day),
+               tries = e.tries + EXCLUDED.tries, tokens = e.tokens + EXCLUDED.tokens,
+               result = EXCLUDED.result, error = EXCLUDED.error, settled_at = now()
          WHERE e.state = 'released' AND e.token <> EXCLUDED.token
-     RETURNING e.run_id, e.step, e.kind, e.spent_usd, e.tokens, (xmax = 0) AS fresh),
+     RETURNING e.run_id, e.step, (xmax = 0) AS fresh),
     used AS (
         SELECT run_id, count(*) FILTER (WHERE fresh) AS steps, sum(tokens) AS tokens,
-               count(*) FILTER (WHERE fresh AND kind = 'call') AS calls, sum(spent_usd) AS usd
-          FROM entry GROUP BY run_id),
+               count(*) FILTER (WHERE fresh AND kind = 'call') AS calls, sum(usd) AS usd
+          FROM entry JOIN m USING (run_id, step) GROUP BY run_id),
     counted AS (
         UPDATE run SET steps = run.steps + used.steps, calls = run.calls + used.calls,
                        tokens = run.tokens + used.tokens, spent_usd = run.spent_usd + used.usd
@@ -142,8 +144,9 @@ _OURS = """
 
 async def record(entries: Sequence[Entry]) -> list[BaseException | None]:
     """Write steps that needed no intent (reads, decisions) as done, in one statement."""
-    rows = await hot().fetch(
+    rows = await _booked(
         _RECORD,
+        entries,
         *identity(entries),
         [each.token for each in entries],
         [each.state for each in entries],
@@ -158,8 +161,9 @@ async def record(entries: Sequence[Entry]) -> list[BaseException | None]:
 
 async def settle(entries: Sequence[Entry]) -> list[BaseException | None]:
     """Write the outcome of reserved steps, and what they cost, in one transaction."""
-    rows = await hot().fetch(
+    rows = await _booked(
         _SETTLE,
+        entries,
         [each.run_id for each in entries],
         [each.attempt for each in entries],
         [each.step for each in entries],
@@ -172,6 +176,19 @@ async def settle(entries: Sequence[Entry]) -> list[BaseException | None]:
         [each.error for each in entries],
     )
     return await accounted(entries, rows)
+
+
+async def _booked(statement: str, entries: Sequence[Entry], *columns: Any) -> Sequence[Any]:
+    """Run a statement that books costs; overruns are told in its transaction."""
+    if all(each.usd <= each.release_usd for each in entries):
+        rows: Sequence[Any] = await hot().fetch(statement, *columns)
+        return rows
+    async with hot().acquire() as connection, connection.transaction():
+        rows = await connection.fetch(statement, *columns)
+        taken = {tuple(row) for row in rows}
+        overrun = [each for each in entries if (each.run_id, each.step) in taken]
+        await alarm(connection, overrun)
+    return rows
 
 
 async def accounted(
@@ -204,8 +221,7 @@ async def accounted(
     final = {(row["id"], row["step"]) for row in found if row["final"] and row["held"]}
     answers: list[BaseException | None] = []
     for each in entries:
-        place = (each.run_id, each.step)
-        if place in written or place in there:
+        if (place := (each.run_id, each.step)) in written or place in there:
             answers.append(None)
         elif place in final:
             answers.append(Overtaken())

@@ -27,7 +27,8 @@ from config.rulebook import Rulebook
 from models.guard import Guard
 from models.run import StopReason
 from tools.health import Health
-from tools.tool import Tool, faults
+from tools.misfit import faults
+from tools.tool import Tool
 from worker.approval import question, reasons
 from worker.gatekeeper import Gatekeeper
 from worker.held import Held

@@ -20,13 +20,15 @@ MARGIN_S = 0.5
 
 _RENEW = """
     WITH mine AS (
-        SELECT run.id FROM run
-          JOIN unnest($1::uuid[], $2::int[]) AS m(id, attempt) USING (id, attempt)
+        SELECT run.id, m.active_s FROM run
+          JOIN unnest($1::uuid[], $2::int[], $4::float[]) AS m(id, attempt, active_s)
+         USING (id, attempt)
          WHERE run.status = 'running' ORDER BY run.id FOR NO KEY UPDATE OF run)
-    UPDATE run SET lease_expires_at = now() + make_interval(secs => $3)
+    UPDATE run SET lease_expires_at = now() + make_interval(secs => $3), active_s = mine.active_s
       FROM mine WHERE run.id = mine.id
  RETURNING run.id, run.cancel_requested_at IS NOT NULL AS unwanted
 """
+"""With what they used of their budget of time: a crash costs no more of that than one beat."""
 
 _PULL = """
     UPDATE run
@@ -75,7 +77,11 @@ class Heartbeat:
             self._renewed.clear()
             return
         rows = await self._connection.fetch(
-            _RENEW, [h.id for h in held], [h.attempt for h in held], self._lease_s
+            _RENEW,
+            [each.id for each in held],
+            [each.attempt for each in held],
+            self._lease_s,
+            [each.active_s() for each in held],
         )
         kept = {row[0] for row in rows}
         self._renewed = dict.fromkeys(kept, started)

@@ -12,8 +12,9 @@ from worker.outcome import GateShut, OutOfFunds, Unapproved
 _WINDOWS = f"""
     windows AS MATERIALIZED (
         SELECT scope, reserved + spent AS used FROM spend
-         WHERE day = (now() AT TIME ZONE 'utc')::date
-           AND scope IN (SELECT '{FLEET}' UNION ALL SELECT 'tenant:' || tenant FROM fence)
+         WHERE day = spend_day()
+           AND scope = ANY (ARRAY(
+               SELECT '{FLEET}' UNION ALL SELECT 'tenant:' || tenant FROM fence))
          ORDER BY scope <> '{FLEET}', scope FOR UPDATE),
     payable AS MATERIALIZED (
         SELECT m.run_id, m.step,
@@ -26,9 +27,10 @@ _WINDOWS = f"""
          WHERE m.usd > 0),
 """  # noqa: S608  # composed of constants
 """Today's windows, locked after the runs and before the ledger, the fleet's first: whoever comes
-second sees what the first has reserved. A window that has no row yet admits nothing. Of one batch
-those that come first are paid first; one that was refused may push others out until it is tried
-again, and never lets anybody over the ceiling."""
+second sees what the first has reserved. (Which windows is an array on purpose: whoever has waited
+for a row looks at it again, and at that second look a join with `fence` is empty.) A window that
+has no row yet admits nothing. Of one batch those that come first are paid first; one that was
+refused may push others out until it is tried again, and never lets anybody over the ceiling."""
 
 _PAYABLE = """
            AND (m.usd = 0 OR EXISTS (
@@ -81,7 +83,7 @@ def _intend(*, paid: bool, asked: bool) -> str:
                quiet_at)
         SELECT run_id, attempt, step, number, kind, tool, effect, args,
                args_hash, policy, labels, token, 'reserved', usd,
-               CASE WHEN usd > 0 THEN (now() AT TIME ZONE 'utc')::date END,
+               CASE WHEN usd > 0 THEN spend_day() END,
                now() + make_interval(secs => send_within_s),
                now() + make_interval(secs => quiet_within_s)
           FROM m JOIN fence ON fence.id = m.run_id

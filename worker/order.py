@@ -1,6 +1,7 @@
 """An order: what a pipeline wants done, checked and ready to leave."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +33,16 @@ class Order:
     """Why a person must have approved it."""
     result: bytes = b""
     """As it was recorded, once it is."""
+    cost_usd: Decimal = Decimal(0)
+    """As it was booked last."""
+    _bill: list[Decimal] = field(default_factory=list)
+    """What the tool said that its tries were charged, since the last row that booked it."""
+
+    def charged(self, usually: Decimal) -> Decimal:
+        """What to book now: what the tool said, or else `usually`."""
+        self.cost_usd = sum(self._bill, Decimal(0)) if self._bill else usually
+        self._bill.clear()
+        return self.cost_usd
 
     def call(self, run_id: UUID, tenant: str, *, since: float, send_s: float | None) -> Call:
         """What the tool is told of one try; `send_s`: how long after its intent it may leave."""
@@ -42,4 +53,5 @@ class Order:
             key=f"{run_id}:{self.step}",
             deadline=since + self.ruling.timeout_s + (send_s or 0),
             send_before=float("inf") if send_s is None else since + send_s,
+            bill=self._bill,
         )

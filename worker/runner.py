@@ -13,8 +13,10 @@ import sentry_sdk
 import structlog
 from pydantic import BaseModel, ValidationError
 
+from config.redaction import Redactor
 from models.batcher import DatabaseAway
 from models.run import RunStatus, StopReason, WaitingFor
+from tools.misfit import faults
 from worker.departure import Departure
 from worker.flow import Flow
 from worker.gateway import Gateway
@@ -53,6 +55,7 @@ class Runner:
             departure = await self._attempt(held)
             if departure is not None:
                 held.departing = True
+                departure.detail = self._redact(departure.detail)
                 await self._journal.leave(departure)
                 if departure.status is RunStatus.FINISHED:
                     log.debug("run.finished", reason=departure.stop_reason, detail=departure.detail)
@@ -103,7 +106,7 @@ class Runner:
         try:
             given = pipeline.takes.model_validate_json(held.input)
         except ValidationError as error:
-            return self._finish(held, StopReason.INVALID_INPUT, detail=str(error)[:500])
+            return self._finish(held, StopReason.INVALID_INPUT, detail=faults(error)[:500])
         try:
             return await self._within_time(held, pipeline, given)
         except Stop as stop:
@@ -136,6 +139,10 @@ class Runner:
             StopReason.SUCCESS,
             result=result.__pydantic_serializer__.to_json(result, warnings="error"),
         )
+
+    @property
+    def _redact(self) -> Redactor:
+        return self._gateway.rulebook.file.policy.logging.redactor
 
     def _finish(
         self, held: Held, reason: StopReason, *, detail: str = "", result: bytes | None = None
@@ -177,8 +184,9 @@ class Runner:
         """Record what was raised at once; try again later, for it may be the weather."""
         with contextlib.suppress(Exception):  # telemetry never decides over a run
             sentry_sdk.capture_exception(error)
-        told = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
-        log.error("run.raised", pipeline=held.pipeline, error=repr(error)[:500])
+        # Redacted before it is cut: half a secret is not recognised.
+        told = self._redact("".join(traceback.format_exception(error)))[-_TRACEBACK_CHARS:]
+        log.error("run.raised", pipeline=held.pipeline, error=self._redact(repr(error))[:500])
         final = held.bugs + 1 >= self._bug_limit
         return Departure(
             run_id=held.id,
@@ -188,7 +196,7 @@ class Runner:
             stop_reason=StopReason.INTERNAL_ERROR if final else None,
             waiting_for=None if final else WaitingFor.FIX,
             delay_s=_FIRST_FIX_S * 2.0**held.bugs,
-            detail=f"{type(error).__name__}: {error}"[:500],
+            detail=self._redact(f"{type(error).__name__}: {error}")[:500],
             error=orjson.dumps({"type": type(error).__name__, "traceback": told}),
             bug=1,
         )

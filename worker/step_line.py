@@ -37,6 +37,6 @@ def tell(held: Held, order: Order, begun: float, error: BaseException | None = N
         "status": "settled" if error is None else _STATUS.get(type(error), "lost"),
         "stop_reason": getattr(error, "reason", None),
         "tokens": 0,
-        "cost_usd": str(order.tool.cost_usd) if error is None else None,
+        "cost_usd": str(order.cost_usd) if error is None else None,
     }
     log.info("step.done", **{name: known[name] for name in include})

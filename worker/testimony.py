@@ -7,6 +7,7 @@ from models.doubt import overtake
 from models.ledger import EntryState
 from models.review import Verdict
 from worker.checkpoint import Entry
+from worker.overrun import alarm
 
 _TESTIFY = """
     WITH locked AS (SELECT id FROM run WHERE id = $1 FOR NO KEY UPDATE),
@@ -50,6 +51,7 @@ async def testify(entries: Sequence[Entry]) -> list[BaseException | None]:
                 each.error,
             )
             if taken:
+                await alarm(connection, [each])
                 verdict = _VERDICTS[each.state]
                 await overtake(connection, each.run_id, each.step, verdict, each.result)
     return [None] * len(entries)

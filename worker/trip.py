@@ -160,7 +160,7 @@ class Trip:
         if time.monotonic() > call.send_before:
             raise Unavailable("the intent took too long to commit; nothing was sent")
         self._visit.begins()
-        return await in_time(self._tool, self._order.args, call, self._order.ruling.timeout_s)
+        return await in_time(self._tool, self._order.args, call, self._order.ruling)
 
     async def _succeed(self, result: Any) -> Any:
         try:
@@ -184,8 +184,6 @@ class Trip:
         """Nothing happened: the money goes back, and the next try is a new intent."""
         told = orjson.dumps({"reason": error.reason, "message": str(error)})
         await self._write(EntryState.RELEASED, error=told)
-        self._held.reserve(-self._reserved)
-        self._reserved = NOTHING
         self._released = True
 
     async def _wait(self, error: ToolError, retry_after_s: float | None) -> None:
@@ -217,6 +215,7 @@ class Trip:
         error: bytes | None = None,
         usd: Any = NOTHING,
     ) -> None:
+        usd = self._order.charged(usd)
         reserved = self._admitted and not self._released
         if not reserved:
             self._token = uuid4()  # there is no intent to settle: this is a row of its own
@@ -227,6 +226,7 @@ class Trip:
             if reserved and self._tool.writes:
                 await self._journal.testify(entry)
             raise
+        self._held.usage.usd, self._reserved = self._held.usage.usd + usd - self._reserved, NOTHING
 
     def _entry(self, state: EntryState, **more: Any) -> Entry:
         return Entry(

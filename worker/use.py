@@ -7,7 +7,9 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from models.run import StopReason
-from tools.tool import Ambiguous, Call, Rejected, Tool, Unavailable, misfit
+from tools.misfit import misfit
+from tools.tool import Ambiguous, Call, Rejected, Tool, ToolError, Unavailable
+from worker.ruling import Ruling
 
 A = TypeVar("A", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
@@ -18,8 +20,8 @@ async def invoke(tool: Tool[A, R], args: A, call: Call) -> R:
     return await tool.run(args, call)
 
 
-async def in_time(tool: Tool[A, R], args: A, call: Call, timeout_s: float) -> R:
-    """Use a tool until its deadline.
+async def in_time(tool: Tool[A, R], args: A, call: Call, ruling: Ruling) -> R:
+    """Use a tool until its deadline. Nobody needs a secret that an error tells: it is hidden.
 
     Raises:
         ToolError: As the tool says; after the deadline Ambiguous for a write, else Unavailable.
@@ -27,8 +29,11 @@ async def in_time(tool: Tool[A, R], args: A, call: Call, timeout_s: float) -> R:
     try:
         async with asyncio.timeout(max(0.0, call.deadline - time.monotonic())):
             return await invoke(tool, args, call)
+    except ToolError as error:
+        error.args = (ruling.logging.redactor(str(error)),)
+        raise
     except TimeoutError as error:
-        told = f"{tool.name} did not answer within {timeout_s:g} s"
+        told = f"{tool.name} did not answer within {ruling.timeout_s:g} s"
         if tool.writes:
             raise Ambiguous(told, reason=StopReason.TOOL_TIMEOUT) from error
         raise Unavailable(told, reason=StopReason.TOOL_TIMEOUT) from error

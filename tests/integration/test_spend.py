@@ -7,10 +7,10 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
-from models.database import dsn, hot
+from models.database import close_database, dsn, hot, open_database
 from models.ledger import EntryState
 from models.run import StopReason
-from models.spend import spending
+from models.spend import open_windows, spending
 from tests.conftest import reload
 from tests.integration.test_checkpoint import entry
 from tools.tool import Rejected, Unavailable
@@ -119,8 +119,8 @@ async def test_over_midnight_money_is_settled_where_it_was_reserved(submit):
 
     await settle([entry(run, token=intent.token, usd=CENTS, release_usd=CENTS)])
 
-    rows = [tuple(row) for row in await spending(3)]
-    assert {(scope, reserved, spent) for scope, _, reserved, spent in rows} == {
+    rows = await spending(3)
+    assert {(row["scope"], row["reserved"], row["spent"]) for row in rows} == {
         ("fleet", 0, CENTS), ("tenant:acme", 0, CENTS),
     }  # fmt: skip
 
@@ -183,6 +183,27 @@ async def test_sixty_four_at_once_never_break_a_ceiling_at_any_commit(submit, da
     assert seen["fleet"] > Decimal("1.30"), "never more than one call's worst case left unused"
     ledger = await hot().fetchrow("SELECT sum(reserved_usd), sum(spent_usd) FROM ledger_entry")
     assert tuple(ledger) == await window("fleet")
+
+
+async def test_whoever_waited_at_a_window_is_not_refused_while_there_is_room(submit, database):
+    await close_database()
+    await open_database(database, connections=24)
+    try:
+        runs = [await held(submit, "acme") for _ in range(24)]
+        await open_windows(runs)
+
+        # Each a transaction of its own, so that they meet at the row.
+        answers = await asyncio.gather(*(
+            intend([entry(run, state=EntryState.RESERVED, usd=CENTS, tenant_usd=20 * CENTS)])
+            for run in runs
+        ))  # fmt: skip
+
+        refused = [answer for (answer,) in answers if isinstance(answer, OutOfFunds)]
+        assert len(refused) == 4
+        assert await window("tenant:acme") == (20 * CENTS, 0)
+    finally:
+        await close_database()
+        await open_database(database)
 
 
 async def test_a_refused_call_that_was_made_is_charged(submit, attempt, world):

@@ -13,6 +13,11 @@ CANCEL, RETENTION = "tests/integration/test_cancel.py", "tests/integration/test_
 LINE, HTTP = "tests/integration/test_line.py", "tests/integration/test_http.py"
 DEAD = "tests/chaos/test_dead_workers.py"
 SPEND = "tests/integration/test_spend.py"
+OVERRUNS = "tests/integration/test_overruns.py"
+CEILINGS, VIEWS = (
+    "tests/integration/test_ceilings.py",
+    "tests/integration/test_redacted_views.py",
+)
 POLICY = "tests/integration/test_policy_in_force.py"
 LOOPS = "tests/integration/test_repetition.py"
 HEALTH, TURNSTILE = "tests/integration/test_health.py", "tests/integration/test_turnstile.py"
@@ -320,7 +325,7 @@ MUTANTS = (
     ),
     Mutant(
         "-", "log lines are not redacted", "config/telemetry.py",
-        "            Redactor(own.redact).processor,\n",
+        "            own.redactor.processor,\n",
         "",
         "tests/unit/test_redaction.py::test_every_log_line_passes_it",
     ),
@@ -540,9 +545,9 @@ MUTANTS = (
     ),
     Mutant(
         "P5", "money is booked in today's window, whenever it was reserved",
-        "models/migrations/versions/0005_spend.py",
-        "coalesce(NEW.spend_day, (now() AT TIME ZONE 'utc')::date);",
-        "(now() AT TIME ZONE 'utc')::date;",
+        "models/migrations/versions/0008_overruns.py",
+        "coalesce(NEW.spend_day, spend_day());",
+        "spend_day();",
         f"{SPEND}::test_over_midnight_money_is_settled_where_it_was_reserved",
     ),
     Mutant(
@@ -562,6 +567,127 @@ MUTANTS = (
         "        held.met(tool.name, order.digest)\n",
         "",
         f"{POLICY}::test_a_tools_own_ceiling_holds_across_a_crash",
+    ),
+    Mutant(
+        "P5", "which windows is looked up again after a wait", "worker/intent.py",
+        """= ANY (ARRAY(
+               SELECT '{FLEET}' UNION ALL SELECT 'tenant:' || tenant FROM fence))""",
+        "IN (SELECT '{FLEET}' UNION ALL SELECT 'tenant:' || tenant FROM fence)",
+        f"{SPEND}::test_whoever_waited_at_a_window_is_not_refused_while_there_is_room",
+    ),
+    Mutant(
+        "P5", "a day is the session's", "models/migrations/versions/0008_overruns.py",
+        "(now() AT TIME ZONE 'utc')::date",
+        "now()::date",
+        f"{OVERRUNS}::test_the_day_is_utc_whatever_the_session_says",
+    ),
+    Mutant(
+        "P5", "what a tool says that it was charged is not heard", "worker/order.py",
+        "sum(self._bill, Decimal(0)) if self._bill else usually",
+        "usually",
+        f"{OVERRUNS}::test_less_than_was_reserved_goes_back",
+    ),
+    Mutant(
+        "P5", "an overrun is not told", "worker/overrun.py",
+        "if each.usd <= each.release_usd:",
+        "if True:",
+        f"{OVERRUNS}::test_more_than_was_reserved_is_booked_and_told",
+    ),
+    Mutant(
+        "P5", "an overrun that was not booked is told", "worker/checkpoint.py",
+        "[each for each in entries if (each.run_id, each.step) in taken]",
+        "entries",
+        f"{OVERRUNS}::test_an_outcome_that_was_not_taken_tells_of_no_overrun",
+    ),
+    Mutant(
+        "P5", "a late overrun is not told", "worker/testimony.py",
+        "                await alarm(connection, [each])\n",
+        "",
+        f"{OVERRUNS}::test_an_overrun_that_comes_late_is_told_as_well",
+    ),
+    Mutant(
+        "P5", "a window does not show its overrun", "models/migrations/versions/0008_overruns.py",
+        "overrun  = overrun + over\n",
+        "overrun  = overrun\n",
+        f"{OVERRUNS}::test_more_than_was_reserved_is_booked_and_told",
+    ),
+    Mutant(
+        "P5", "what a call came to does not change its run's budget", "worker/trip.py",
+        "self._held.usage.usd + usd - self._reserved, NOTHING",
+        "self._held.usage.usd, NOTHING",
+        f"{OVERRUNS}::test_an_overrun_counts_in_its_runs_own_budget",
+    ),
+    Mutant(
+        "P5", "what a failed try was charged is forgotten", "worker/checkpoint.py",
+        "spent_usd = e.spent_usd + EXCLUDED.spent_usd,",
+        "spent_usd = EXCLUDED.spent_usd,",
+        f"{OVERRUNS}::test_what_a_failed_try_was_charged_is_kept_when_the_next_one_goes_well",
+    ),
+    Mutant(
+        "P5", "a crash gives active seconds back", "worker/heartbeat.py",
+        ", active_s = mine.active_s",
+        "",
+        f"{CEILINGS}::test_active_seconds_survive_the_worker_that_used_them",
+    ),
+    Mutant(
+        "P5", "what earlier attempts used is forgotten", "worker/claim.py",
+        'Usage(row["steps"], row["calls"], row["tokens"], row["usd"], row["active_s"])',
+        "Usage()",
+        f"{CEILINGS}::test_across_a_crash_and_a_restart_the_ceiling_is_the_same",
+    ),
+    Mutant(
+        "-", "errors of tools are kept as they are", "worker/use.py",
+        "(ruling.logging.redactor(str(error)),)",
+        "(str(error),)",
+        f"{VIEWS}::test_no_log_no_error_and_no_view_tells_a_secret",
+    ),
+    Mutant(
+        "-", "what a pipeline raises is kept as it is", "worker/runner.py",
+        'self._redact("".join(traceback.format_exception(error)))',
+        '"".join(traceback.format_exception(error))',
+        f"{VIEWS}::test_no_log_no_error_and_no_view_tells_a_secret",
+    ),
+    Mutant(
+        "-", "a client's result is handed out as it is", "producer/redacted.py",
+        "seen = redactor().data(value)",
+        "seen = value",
+        f"{VIEWS}::test_no_log_no_error_and_no_view_tells_a_secret",
+    ),
+    Mutant(
+        "-", "documents are shown as they are", "producer/redacted.py",
+        "return value if whole else redactor()(value)",
+        "return value",
+        f"{VIEWS}::test_no_log_no_error_and_no_view_tells_a_secret",
+    ),
+    Mutant(
+        "-", "sentences are shown as they are", "producer/redacted.py",
+        "redacted: T = redactor()(text)",
+        "redacted = text",
+        f"{VIEWS}::test_a_page_hides_what_a_log_would_hide",
+    ),
+    Mutant(
+        "-", "a triage's files tell errors as they are", "producer/triage_results.py",
+        'said(why) or ""',
+        "why",
+        f"{VIEWS}::test_a_triages_files_hide_secrets_and_leave_drafts_alone",
+    ),
+    Mutant(
+        "-", "an edited answer holds asterisks for secrets", "producer/redacted.py",
+        "    if answer == seen:\n        return whole\n",
+        "",
+        f"{VIEWS}::test_an_edited_answer_keeps_what_its_editor_could_not_see",
+    ),
+    Mutant(
+        "-", "texts are not searched for names", "config/redaction.py",
+        "self._pairs.sub(_named, self._shapes(text))",
+        "self._shapes(text)",
+        "tests/unit/test_redaction.py::test_what_may_hold_a_secret_is_hidden",
+    ),
+    Mutant(
+        "-", "Sentry is sent secrets", "config/telemetry.py",
+        "before_send=lambda event, _hint: own.redactor(event),",
+        "before_send=lambda event, _hint: event,",
+        "tests/unit/test_redaction.py::test_what_sentry_is_sent_is_redacted",
     ),
     Mutant(
         "-", "the policy's time-outs are not kept", "worker/ruling.py",

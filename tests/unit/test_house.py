@@ -71,6 +71,12 @@ def test_only_transaction_commits():
     assert [str(path) for path in SOURCES if ".commit(" in path.read_text()] == []
 
 
+def test_one_function_in_sql_says_which_day_it_is():
+    told = [str(path) for path in SOURCES if "at time zone" in path.read_text().lower()]
+
+    assert told == [], "spend_day() does, and a test may replace it"
+
+
 def test_every_exception_to_a_rule_has_its_reason_beside_it():
     bare = [
         f"{path.relative_to(ROOT)}:{number}"
