@@ -2,12 +2,14 @@
 
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from config.policy_approvals import Approval
+from config.policy_egress import Egress
 from config.policy_logging import Logging
+from config.policy_overlay import Overlay, over
 from config.policy_part import Part
 from config.policy_safe_mode import SafeMode
 from config.policy_validation import Validation
@@ -140,22 +142,6 @@ class Labels(Part):
     """What it may choose in one run, in bits: a choice among four is two of them."""
 
 
-class Overlay(Part):
-    """What differs for one tenant or one pipeline. Lists replace, but `deny` is added to."""
-
-    agent: dict[str, Any] = Field(default_factory=dict)
-    tools: dict[str, Any] = Field(default_factory=dict)
-    spend: dict[str, Any] = Field(default_factory=dict)
-    labels: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("tools")
-    @classmethod
-    def _breakers_are_the_fleets(cls, tools: dict[str, Any]) -> dict[str, Any]:
-        if "circuit_breakers" in tools:
-            raise ValueError("circuit_breakers are the whole fleet's: no overlay changes them")
-        return tools
-
-
 class Allowed(NamedTuple):
     """Whether a tool may be used, and the rule that says so."""
 
@@ -175,6 +161,7 @@ class Policy(Part):
     safe_mode: SafeMode = SafeMode()
     spend: Spend = Spend()
     labels: Labels = Labels()
+    egress: Egress = Egress()
     pipelines: dict[str, Overlay] = Field(default_factory=dict)
     tenants: dict[str, Overlay] = Field(default_factory=dict)
     """A tenant's overlay comes after its pipeline's."""
@@ -224,19 +211,6 @@ class Policy(Part):
             ValidationError: Together they say what no policy says.
         """
         said = self.model_dump(exclude={"pipelines", "tenants"})
-        over = _over(said, overlay.model_dump(exclude_defaults=True))
+        merged = over(said, overlay.model_dump(exclude_defaults=True))
         named = {"pipelines": self.pipelines, "tenants": self.tenants}
-        return Policy.model_validate(over | named)
-
-
-def _over(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in overlay.items():
-        old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            merged[key] = _over(old, value)
-        elif key == "deny":
-            merged[key] = (*(old or ()), *value)
-        else:
-            merged[key] = value
-    return merged
+        return Policy.model_validate(merged | named)

@@ -22,6 +22,7 @@ class Act(StrEnum):
     CALLS = "calls"  # calls that were refused, and sensitive ones: see models/call_audit.py
     OVERRUN = "overrun"  # a target charged more for a call than was reserved
     BREAKER = "breaker"  # a breaker opened or closed, or was held so by an operator
+    CONNECTION = "connection"  # a target was named for a tenant or for all, or taken away
 
 
 class Audit(SQLModel, table=True):

@@ -122,6 +122,11 @@ def hot() -> "asyncpg.Pool[asyncpg.Record]":
     return _open[-1].pool
 
 
+def is_open() -> bool:
+    """Whether this process has opened a database."""
+    return bool(_open)
+
+
 async def dedicated() -> "asyncpg.Connection[asyncpg.Record]":
     """A connection outside the pool, for heartbeats and for listening. The caller closes it."""
     connection = await asyncpg.connect(

@@ -25,6 +25,14 @@ def check(file: Annotated[Path, typer.Argument(help="The policy to check.")]) ->
         f" {len(found.policy.tenants)} tenants and {len(found.policy.pipelines)} pipelines differ",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
+    egress = found.policy.egress
+    if egress.hosts or egress.private:
+        named = {host for hosts in egress.hosts.values() for host in hosts}
+        console.print(
+            f"egress: {len(egress.hosts)} patterns of tools reach {len(named)} hosts beside their"
+            f" own targets; {len(egress.private)} private names or networks are open",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 @policy.command("explain")
@@ -94,7 +102,22 @@ def _numbers(view: Policy, tool: str) -> list[tuple[str, str, str]]:
     ]  # fmt: skip
     told = limits.model_dump(exclude_none=True, exclude_defaults=True) if limits else {}
     rows += [(f"limit {name}", str(value), "tools.limits") for name, value in told.items()]
-    return rows
+    return rows + _egress(view, tool)
+
+
+def _egress(view: Policy, tool: str) -> list[tuple[str, str, str]]:
+    """Whom its requests may reach, how much may come back, and for how long."""
+    egress = view.egress
+    fit = [pattern for pattern in egress.hosts if fnmatchcase(tool, pattern)]
+    rows = [("reaches", ", ".join(egress.hosts[each]), f"egress.hosts.{each}") for each in fit]
+    return [
+        *(rows or [("reaches", "its own target alone", "egress.hosts")]),
+        ("private ones", ", ".join(egress.private) or "its own target, where that is named so",
+         "egress.private"),
+        ("an answer", f"at most {egress.max_bytes} bytes", "egress.max_bytes"),
+        ("an exchange", _or(egress.max_seconds and f"at most {egress.max_seconds:g} s",
+                            "as long as the call"), "egress.max_seconds"),
+    ]  # fmt: skip
 
 
 def _or(value: object, otherwise: str) -> str:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pydantic import BaseModel, Field
 
 from models.budget import Budget
+from tools import egress
 from tools.tickets import ticket as tickets
 from tools.tool import Call, Contract, Effect, Lookup, Sighting, Undo, tool, unknowable
 from worker.binding import made, ref
@@ -370,6 +371,25 @@ async def planned(flow: Flow, given: Plan) -> Number:
     return Number(n=len(given.steps))
 
 
+class Address(Contract):
+    url: str
+
+
+class Page(Contract):
+    text: str
+
+
+@tool("probe.fetch", effect=Effect.READ, timeout_s=5, retries=0)
+async def fetch(args: Address, call: Call) -> Page:
+    """Reads whatever it is told to read, as far as the policy lets it."""
+    return Page(text=str((await egress.get(args.url, call=call)).body))
+
+
+@pipeline("fetch", version=1, tools=[fetch])
+async def fetching(flow: Flow, given: Address) -> Page:
+    return await flow.call("fetch", fetch, url=given.url)
+
+
 PIPELINES: Catalogue = {
     (each.name, each.version): each
     for each in (
@@ -378,6 +398,6 @@ PIPELINES: Catalogue = {
         write_once, write_looked_up, keyed_and_looked_up,
         slow_write, short_memory, slow_and_more, poison, newcomer, put_or_undo, pay_or_undo,
         destructive, undeclared, twice_the_name, lied_to, short_of_time,
-        one_ticket, planned,
+        one_ticket, planned, fetching,
     )
 }  # fmt: skip

@@ -1,5 +1,5 @@
 """Everything a run may touch outside.
 
-Read in this order: tool, http, line, tickets; then how well they are: permit, health, patient,
-window, breaker, limiter, board, chart.
+Read in this order: tool, http, egress, line, border, veil, connection, secret, tickets; then how
+well they are: permit, health, patient, window, breaker, limiter, board, chart.
 """

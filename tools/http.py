@@ -1,6 +1,7 @@
 """The one way out over HTTP, and the one mapping from what comes back to a `ToolError`.
 
-Before bytes were sent everything is `Unavailable`: nothing can have happened. Afterwards:
+Before bytes were sent everything is `Unavailable`, for nothing can have happened; but `Rejected` as
+tool_denied where tools/border.py does not let it pass. Afterwards:
 
     answer                        a read            a write
     2xx, 409                      the reply         the reply; a 409 is the tool's to judge
@@ -15,24 +16,27 @@ Before bytes were sent everything is `Unavailable`: nothing can have happened. A
 """
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import orjson
+from multidict import CIMultiDict
 from pydantic import SecretStr
 from yarl import URL
 
 from models.run import StopReason
-from tools.line import Sending, close, line, never_again
+from tools.border import Passport, crossing, site_of
+from tools.line import Sending, body_within, close, line, never_again, until
 from tools.tool import Ambiguous, Call, Rejected, ToolError, Unavailable
+from tools.veil import Veil
 
-__all__ = ["Reply", "Wire", "close", "retry_after_s"]
+__all__ = ["Reply", "Wire", "close", "refused", "retry_after_s"]
 
-BODY_LIMIT_BYTES = 1024 * 1024
 RETRY_AFTER_LIMIT_S = 3600.0
 """A target that asks for more patience than this is asked again after it."""
 EXCERPT_CHARACTERS = 160
@@ -49,7 +53,11 @@ class Reply:
 
 
 class Wire:
-    """The connection to one target: where it is, and who we are there."""
+    """The connection to one target: where it is, and who we are there.
+
+    An operator names the base URL, so that host and port may be reached, and may be private. One
+    that came with a call's arguments is for `tools.egress`.
+    """
 
     def __init__(
         self,
@@ -57,20 +65,34 @@ class Wire:
         *,
         login: tuple[str, SecretStr] | None = None,
         headers: Mapping[str, str] | None = None,
+        private: bool = True,
     ) -> None:
-        self._base = URL(base_url)
-        if self._base.scheme not in {"http", "https"} or self._base.user or self._base.password:
+        """`login`: who, and the password; without a name, that is a bearer's token.
+
+        `private`: whether the target may be on this host or in a private network.
+        """
+        self.base = URL(base_url)
+        if self.base.scheme not in {"http", "https"} or self.base.user or self.base.password:
             raise ValueError("a target needs an http(s) URL, and its login apart from the URL")
+        self._site = site_of(self.base)
+        self._private = private
         self._headers = {
             **(headers or {}),
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
         }
-        self._secrets: tuple[str, ...] = ()
+        self._veil = Veil()
         if login is not None:
             user, password = login[0], login[1].get_secret_value()
-            self._headers["Authorization"] = aiohttp.encode_basic_auth(user, password)
-            self._secrets = (self._headers["Authorization"].split()[-1], password)
+            said = aiohttp.encode_basic_auth(user, password) if user else f"Bearer {password}"
+            self._headers["Authorization"] = said
+            self._veil = Veil(said.split()[-1], password) if password else self._veil
+
+    def adding(self, headers: Mapping[str, str]) -> Self:
+        """The same target and login, with more headers."""
+        other = copy(self)
+        other._headers = {**headers, **self._headers}  # noqa: SLF001  # it is one of ours
+        return other
 
     async def send(
         self,
@@ -90,8 +112,16 @@ class Wire:
             ToolError: As the table on top of this file says.
             RuntimeError: A second write for one call; each try needs a call of its own.
         """
-        url, way = self._base.joinpath(path), line()
-        leaving = Sending(call, way, f"{method} {url}", writes, has_body=json is not None)
+        url, way = self.base.joinpath(path), line()
+        leaving = Sending(
+            call,
+            way,
+            f"{method} {url}",
+            writes,
+            json is not None,
+            self._passport(call),
+            until(call),
+        )
         wrote_before = way.wrote(call)
         try:
             return await self._exchange(leaving, method, url, query=query, json=json)
@@ -114,59 +144,51 @@ class Wire:
         leaving.refuse_when_late()
         key = {"Idempotency-Key": leaving.call.key} if leaving.writes else {}
         try:
-            async with leaving.line.session.request(
-                method,
-                url,
-                params=query,
-                data=None if json is None else orjson.dumps(json),
-                headers=self._headers | key,
-                allow_redirects=False,
-                timeout=leaving.clocks(),
-                middlewares=(never_again,) if leaving.writes else (),
-                trace_request_ctx=leaving,
-            ) as response:
-                return await self._judge(response, leaving)
+            with crossing(leaving.passport):
+                async with leaving.line.session.request(
+                    method,
+                    url,
+                    params=query,
+                    data=None if json is None else orjson.dumps(json),
+                    headers=self._headers | key,
+                    allow_redirects=False,  # our login would go along, to where nobody judged
+                    timeout=leaving.clocks(),
+                    middlewares=(never_again,) if leaving.writes else (),
+                    trace_request_ctx=leaving,
+                ) as response:
+                    return await self._judge(response, leaving)
         except (aiohttp.ClientError, OSError) as error:
-            raise self._unanswered(error, leaving) from error
+            told = leaving.unanswered(error, self.excerpt(str(error)) or type(error).__name__)
+            raise told from None  # a traceback would tell what the target said, our login too
 
     async def _judge(self, response: aiohttp.ClientResponse, leaving: Sending) -> Reply:
         conflict = response.status == HTTPStatus.CONFLICT
         if response.status >= HTTPStatus.MULTIPLE_CHOICES and not conflict:
-            said = self._excerpt(f"{response.reason}: {await _glimpse(response)}")
-            refusal = _refused(
+            said = self.excerpt(f"{response.reason}: {await _glimpse(response)}")
+            refusal = refused(
                 response, leaving, f"{leaving.what} answered {response.status} {said}."
             )
             refusal.status = response.status
             raise refusal
-        raw = bytearray()
-        async for chunk in response.content.iter_chunked(64 * 1024):
-            raw += chunk
-            if len(raw) > BODY_LIMIT_BYTES:
-                raise _unreadable(leaving, f"its answer is larger than {BODY_LIMIT_BYTES} bytes")
+        raw = await body_within(response, leaving)
         try:
-            body = orjson.loads(raw) if raw else None
-        except orjson.JSONDecodeError:
+            body = self._veil.without(orjson.loads(raw), raw) if raw else None
+        except ValueError:
             if not conflict:
-                raise _unreadable(leaving, "its answer is no JSON") from None
+                raise leaving.unreadable("its answer is no JSON") from None
             body = None
-        return Reply(response.status, response.headers, body)
+        headers = CIMultiDict((name, self._veil.over(v)) for name, v in response.headers.items())
+        return Reply(response.status, headers, body)
 
-    def _unanswered(self, error: Exception, leaving: Sending) -> Exception:
-        if leaving.refusal is not None:
-            return leaving.refusal
-        late = isinstance(error, TimeoutError)
-        reason = StopReason.TOOL_TIMEOUT if late else StopReason.TOOL_FAILED
-        said = "it took too long" if late else self._excerpt(str(error)) or type(error).__name__
-        if not leaving.left:
-            return Unavailable(f"{leaving.what} was not sent: {said}.", reason=reason)
-        return _doubt(leaving, f"{leaving.what} got no whole answer: {said}.", reason)
-
-    def _excerpt(self, text: str) -> str:
+    def excerpt(self, text: str) -> str:
         """One short line that a person may read: no control characters, none of our secrets."""
-        for secret in filter(None, self._secrets):
-            text = text.replace(secret, "***")
-        words = "".join(c if c.isprintable() else " " for c in text).split()
+        words = "".join(c if c.isprintable() else " " for c in self._veil.over(text)).split()
         return " ".join(words)[:EXCERPT_CHARACTERS].rstrip(" .:")
+
+    def _passport(self, call: Call) -> Passport:
+        inside = self._private or call.egress.leads_inside(*self._site)
+        rule = "neither its connection nor egress.private"
+        return Passport(self._site[0], inside, call.egress.networks, rule)
 
 
 async def _glimpse(response: aiohttp.ClientResponse) -> str:
@@ -177,7 +199,8 @@ async def _glimpse(response: aiohttp.ClientResponse) -> str:
         return ""
 
 
-def _refused(response: aiohttp.ClientResponse, leaving: Sending, message: str) -> ToolError:
+def refused(response: aiohttp.ClientResponse, leaving: Sending, message: str) -> ToolError:
+    """What a status says that is no answer; the table on top of this file."""
     status = response.status
     if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
         limited = status == HTTPStatus.TOO_MANY_REQUESTS
@@ -187,23 +210,12 @@ def _refused(response: aiohttp.ClientResponse, leaving: Sending, message: str) -
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return Rejected(message, reason=StopReason.TOOL_AUTH_FAILED)
     if status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT}:
-        return _doubt(leaving, message, StopReason.TOOL_TIMEOUT)
+        return leaving.doubt(message, StopReason.TOOL_TIMEOUT)
     refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     moved = {HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT}
     if refused or status in moved or (status < HTTPStatus.BAD_REQUEST and not leaving.writes):
         return Rejected(message)
-    return _doubt(leaving, message, StopReason.TOOL_FAILED)
-
-
-def _doubt(leaving: Sending, message: str, reason: StopReason) -> ToolError:
-    """It left us; whether it had an effect is only a question when it writes."""
-    return (Ambiguous if leaving.writes else Unavailable)(message, reason=reason)
-
-
-def _unreadable(leaving: Sending, why: str) -> ToolError:
-    """A yes that cannot be used. A look-up finds what a write left; a read would fail again."""
-    said = f"{leaving.what} was accepted, but {why}."
-    return (Ambiguous if leaving.writes else Rejected)(said, reason=StopReason.TOOL_OUTPUT_INVALID)
+    return leaving.doubt(message, StopReason.TOOL_FAILED)
 
 
 def retry_after_s(header: str, now: datetime) -> float | None:

@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 
 from models.run import StopReason
-from tools.tool import Call, ToolError, Unavailable
+from tools.border import Border, Passport
+from tools.tool import Ambiguous, Call, Rejected, ToolError, Unavailable
 
 KEEP_ALIVE_S = 4.0
 """Shorter than servers keep an idle connection, so that a write seldom meets one just closed."""
@@ -52,7 +53,7 @@ def line() -> Line:
         hooks.on_request_chunk_sent.append(_body_leaves)
         _lines[key] = Line(
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_S),
+                connector=Border(keepalive_timeout=KEEP_ALIVE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),  # tenants share this session
                 trace_configs=[hooks],
                 auto_decompress=False,  # a small answer must not grow past its limit
@@ -68,6 +69,12 @@ async def close() -> None:
         await closing.session.close()
 
 
+def until(call: Call) -> float:
+    """When an exchange of this call that begins now must be over, on the monotonic clock."""
+    most_s = call.egress.max_seconds
+    return call.deadline if most_s is None else min(call.deadline, monotonic() + most_s)
+
+
 @dataclass(slots=True)
 class Sending:
     """One request on its way, and whether it has left us."""
@@ -78,6 +85,9 @@ class Sending:
     """Method and URL, for people."""
     writes: bool
     has_body: bool
+    passport: Passport
+    until: float
+    """On the monotonic clock; see `until`."""
     left: bool = False
     refusal: ToolError | RuntimeError | None = None
     """Why it did not leave. aiohttp hides what is raised while a body is written."""
@@ -96,7 +106,7 @@ class Sending:
         self.left = True
 
     def refuse_when_late(self) -> None:
-        until = min(self.call.deadline, self.call.send_before if self.writes else float("inf"))
+        until = min(self.until, self.call.send_before if self.writes else float("inf"))
         if monotonic() >= until:
             self.refusal = Unavailable(
                 f"{self.what} was not sent: the time in which it may leave had passed.",
@@ -108,10 +118,53 @@ class Sending:
         """What is left to connect and to end, not rounded up to whole seconds."""
         now = monotonic()
         to_leave = self.call.send_before - now if self.writes else float("inf")
-        to_end = self.call.deadline - now
+        to_end = self.until - now
         return aiohttp.ClientTimeout(
             total=to_end, connect=min(to_leave, to_end), ceil_threshold=float("inf")
         )
+
+    def unanswered(self, error: Exception, said: str) -> Exception:
+        """What a request came to that got no whole answer, from what aiohttp raised about it."""
+        if self.refusal is not None:
+            return self.refusal
+        if not self.left and self.passport.refusal is not None:
+            told = f"{self.what} was not sent: {self.passport.refusal}."
+            return Rejected(told, reason=StopReason.TOOL_DENIED)
+        late = isinstance(error, TimeoutError)
+        reason = StopReason.TOOL_TIMEOUT if late else StopReason.TOOL_FAILED
+        if late:
+            said = "it took too long"
+            said += ", by egress.max_seconds" if self.until < self.call.deadline else ""
+        if not self.left:
+            return Unavailable(f"{self.what} was not sent: {said}.", reason=reason)
+        return self.doubt(f"{self.what} got no whole answer: {said}.", reason)
+
+    def doubt(self, message: str, reason: StopReason) -> ToolError:
+        """It left us; whether it had an effect is only a question when it writes."""
+        return (Ambiguous if self.writes else Unavailable)(message, reason=reason)
+
+    def unreadable(self, why: str) -> ToolError:
+        """A yes that cannot be used. A look-up finds what a write left; a read fails again."""
+        said = f"{self.what} was accepted, but {why}."
+        kind = Ambiguous if self.writes else Rejected
+        return kind(said, reason=StopReason.TOOL_OUTPUT_INVALID)
+
+
+async def body_within(response: aiohttp.ClientResponse, leaving: Sending) -> bytes:
+    """The whole body, where it is no larger than the policy lets it be.
+
+    Raises:
+        ToolError: It is larger; no more of it was read than would have been kept.
+    """
+    most, raw = leaving.call.egress.max_bytes, bytearray()
+    if (response.content_length or 0) <= most:
+        async for chunk in response.content.iter_chunked(64 * 1024):
+            raw += chunk
+            if len(raw) > most:
+                break
+        else:
+            return bytes(raw)
+    raise leaving.unreadable(f"its answer is larger than {most} bytes (egress.max_bytes)")
 
 
 # aiohttp calls these two just before it writes. Its connector has hooks as soon as a connection

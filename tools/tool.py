@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from config.policy_egress import Reach
 from models.run import StopReason
 from tools.trust import Trust
 
@@ -44,6 +45,9 @@ class Call:
     """On the monotonic clock: an answer after it is not waited for."""
     send_before: float = float("inf")
     """On the monotonic clock: a write may not start to leave after it."""
+    tool: str = ""
+    egress: Reach = field(default=Reach(), compare=False)
+    """Whom the policy lets this tool's requests reach, beside its own target."""
     bill: list[Decimal] = field(default_factory=list, compare=False, repr=False)
 
     def spent(self, usd: Decimal) -> None:

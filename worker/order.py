@@ -54,4 +54,6 @@ class Order:
             deadline=since + self.ruling.timeout_s + (send_s or 0),
             send_before=float("inf") if send_s is None else since + send_s,
             bill=self._bill,
+            tool=self.tool.name,
+            egress=self.ruling.egress,
         )

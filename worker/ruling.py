@@ -8,6 +8,7 @@ from typing import Any
 
 from config.policy import Policy
 from config.policy_approvals import Approval
+from config.policy_egress import Reach
 from config.policy_logging import Logging
 from config.rulebook import Rulebook
 from models.guard import Guard
@@ -43,6 +44,8 @@ class Ruling:
     tenant_usd: Decimal | None
     fleet_usd: Decimal | None
     """The ceilings of a day."""
+    egress: Reach
+    """Whom its requests may reach."""
     logging: Logging
     sensitive: bool
     """A call is on record in the audit before it leaves."""
@@ -110,6 +113,7 @@ def rule(policy: Policy, tool: Tool[Any, Any], revision: str = "") -> Ruling:
         most_unique=policy.agent.budgets.max_unique_calls,
         tenant_usd=policy.spend.tenant_usd_per_day,
         fleet_usd=policy.spend.fleet_usd_per_day,
+        egress=policy.egress.of(tool.name),
         logging=policy.logging,
         sensitive=any(fnmatchcase(tool.name, each) for each in policy.tools.sensitive),
         sinks=_sinks(policy, tool),

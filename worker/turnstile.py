@@ -17,6 +17,7 @@ from worker.held import Held
 _LEASE_MARGIN_S = 5.0
 """Beyond a tool's own time-out: for the intent before it, and the outcome after it."""
 _MOST_TERMS = 10_000
+_SAYS_NOTHING = {StopReason.TOOL_AUTH_FAILED, StopReason.TOOL_DENIED}
 
 
 class Visit:
@@ -113,8 +114,8 @@ class Turnstile:
 
 def _outcome(error: BaseException) -> CallOutcome:
     """What an error says of the tool. One that was refused its login works, and one that a bug of
-    ours or the end of its run cut off said nothing."""
-    if not isinstance(error, ToolError) or error.reason is StopReason.TOOL_AUTH_FAILED:
+    ours, the end of its run, or the policy's egress cut off said nothing."""
+    if not isinstance(error, ToolError) or error.reason in _SAYS_NOTHING:
         return CallOutcome.IGNORED
     refused = isinstance(error, Rejected) and error.reason is not StopReason.TOOL_OUTPUT_INVALID
     return CallOutcome.OK if refused else CallOutcome.FAILED

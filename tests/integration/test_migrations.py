@@ -38,6 +38,7 @@ from models import (  # noqa: F401  # each registers its table
     timeline,
     tombstone,
 )
+from models import connection as connection_table  # noqa: F401  # the same
 from models import schema as schema_of_code
 from models.database import close_database, dsn, hot, open_database
 from tests.conftest import lacking

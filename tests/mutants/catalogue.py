@@ -1,6 +1,7 @@
 """The guards, each with what the code says without it, and the test that must go red then."""
 
 from tests.mutants.calls import OF_CALLS
+from tests.mutants.egress import OF_EGRESS
 from tests.mutants.mutant import Mutant
 
 SUBMISSIONS, RECOVERY = (
@@ -914,4 +915,5 @@ MUTANTS = (
         f"{HEALTH}::test_a_redis_that_hangs_is_waited_for_once_and_asked_again_when_it_is_back",
     ),
     *OF_CALLS,
+    *OF_EGRESS,
 )  # fmt: skip

@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
-from yarl import URL
 
 from config.settings import DeskSettings
 from models.run import StopReason
@@ -30,21 +29,22 @@ PRIORITIES = {
 
 
 class Roundup:
-    """One tracker, as the user of the settings."""
+    """One tracker, as one user."""
 
-    def __init__(self, desk: DeskSettings) -> None:
-        if desk.url is None:
-            raise ValueError("desk.url is not set: there is no Roundup to talk to")
-        self._base = URL(str(desk.url))
+    def __init__(self, desk: DeskSettings, wire: Wire | None = None) -> None:
+        """`wire`: an operator's connection, which stands in place of the settings."""
+        if wire is None:
+            if desk.url is None:
+                raise ValueError("desk.url is not set: there is no Roundup to talk to")
+            wire = Wire(str(desk.url), login=(desk.user, desk.password))
+        self._base = wire.base
         # Without these three Roundup takes the request for one that a foreign web page has made.
-        self._wire = Wire(
-            str(self._base),
-            login=(desk.user, desk.password),
-            headers={
+        self._wire = wire.adding(
+            {
                 "X-Requested-With": "rest",
                 "Origin": str(self._base.origin()),
                 "Referer": str(self._base).rstrip("/") + "/",
-            },
+            }
         )
 
     async def create(self, args: NewTicket, call: Call) -> TicketRef:
@@ -69,11 +69,11 @@ class Roundup:
             return await self._there_already(args, call, reply)
         try:
             opened = _Opened.model_validate(reply.body)
-        except ValidationError as error:
+        except ValidationError:
             raise Ambiguous(
                 "Roundup said that it has opened a ticket, but not which one.",
                 reason=StopReason.TOOL_OUTPUT_INVALID,
-            ) from error
+            ) from None
         return self._ref(opened.data.id, args.external_ref, created=True)
 
     async def lookup(self, args: NewTicket, call: Call) -> Sighting[TicketRef]:
@@ -104,7 +104,8 @@ class Roundup:
         """A 409 is about our reference, or about anything else that Roundup dislikes."""
         said = _said(reply.body)
         if said != f'node with key "{args.external_ref}" exists':
-            raise Rejected(f"Roundup answered 409 to a new ticket: {said[:160]}.")
+            told = self._wire.excerpt(said)
+            raise Rejected(f"Roundup answered 409 to a new ticket: {told}.")
         issue = await self._find(args.external_ref, call)
         if issue is None:
             raise Rejected(
@@ -182,11 +183,11 @@ M = TypeVar("M", bound=BaseModel)
 def _parsed(model: type[M], body: Any) -> M:
     try:
         return model.model_validate(body)
-    except ValidationError as error:
+    except ValidationError:
         raise Rejected(
             "Roundup answered a search with something else than a list of issues.",
             reason=StopReason.TOOL_OUTPUT_INVALID,
-        ) from error
+        ) from None  # it quotes what came, which may be parts of our login
 
 
 def _said(body: Any) -> str:

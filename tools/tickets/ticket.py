@@ -1,14 +1,20 @@
-"""The ticket tools: one desk behind them, Roundup where its URL is set, else the local one."""
+"""The ticket tools: one desk behind them for each tenant.
+
+A Roundup where an operator has named a connection `tickets`, else where the settings have its URL,
+else the local desk.
+"""
 
 from typing import Protocol
 
 from config.settings import DAY_S, settings
+from tools import connection
 from tools.tickets.desk import LocalDesk
 from tools.tickets.form import NewTicket, Ticket, TicketFound, TicketQuery, TicketRef
 from tools.tickets.roundup import Roundup
 from tools.tool import Call, Effect, Sighting, tool
 from tools.trust import Trust
 
+CONNECTION = "tickets"
 SINKS = {
     "/external_ref": Trust.TRUSTED,
     "/title": Trust.UNTRUSTED,
@@ -33,13 +39,14 @@ class Desk(Protocol):
     async def read(self, external_ref: str, call: Call) -> Ticket | None: ...
 
 
-def _desk() -> Desk:
+async def _desk(call: Call) -> Desk:
     desk = settings().desk
-    return LocalDesk() if desk.url is None else Roundup(desk)
+    wire = await connection.wire(call, CONNECTION)
+    return LocalDesk() if wire is None and desk.url is None else Roundup(desk, wire)
 
 
 async def _lookup(args: NewTicket, call: Call) -> Sighting[TicketRef]:
-    return await _desk().lookup(args, call)
+    return await (await _desk(call)).lookup(args, call)
 
 
 @tool(
@@ -53,10 +60,10 @@ async def _lookup(args: NewTicket, call: Call) -> Sighting[TicketRef]:
 )
 async def create(args: NewTicket, call: Call) -> TicketRef:
     """Open a ticket; a second write for its `external_ref` gets the first one back."""
-    return await _desk().create(args, call)
+    return await (await _desk(call)).create(args, call)
 
 
 @tool("ticket.read", effect=Effect.READ, timeout_s=15)
 async def read(args: TicketQuery, call: Call) -> TicketFound:
     """Find a ticket by its `external_ref`."""
-    return TicketFound(ticket=await _desk().read(args.external_ref, call))
+    return TicketFound(ticket=await (await _desk(call)).read(args.external_ref, call))
