@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,6 +27,11 @@ class Ceilings(Part):
     """Calls that differ in tool or arguments."""
     max_tokens: int | None = Field(default=None, ge=0)
     max_usd: Decimal | None = Field(default=None, ge=0)
+
+    @cached_property
+    def none(self) -> bool:
+        """Asked for every run, and true of most."""
+        return self == Ceilings()
 
 
 class LoopDetection(Part):
@@ -60,7 +66,7 @@ class Timeouts(BaseModel):
 
 
 class Retries(Part):
-    """How a call that may be tried again is, in place: before its run leaves to wait elsewhere."""
+    """How a call that may be tried again is: in place, before its run leaves to wait elsewhere."""
 
     max_attempts: int | None = Field(default=None, ge=1)
     """With the first; None: as the tool says."""
@@ -68,6 +74,10 @@ class Retries(Part):
     """HTTP answers after which one more try may help; may only narrow what is safe anyway."""
     backoff_ms: tuple[int, ...] = ()
     """The longest pause before the second try, the third, and so on; the last one stays."""
+    budget_share: float = Field(default=0.1, ge=0, le=1)
+    """Further tries of a tool's calls by the whole fleet, as a share of those that went well ..."""
+    budget_per_second: float = Field(default=3, gt=0)
+    """... and so many more. One that goes beyond waits for its turn; a first try never does."""
 
 
 class CircuitBreakers(Part):

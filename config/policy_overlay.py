@@ -16,9 +16,13 @@ class Overlay(BaseModel, frozen=True, extra="forbid"):
 
     @field_validator("tools")
     @classmethod
-    def _breakers_are_the_fleets(cls, tools: dict[str, Any]) -> dict[str, Any]:
+    def _breakers_and_budgets_are_the_fleets(cls, tools: dict[str, Any]) -> dict[str, Any]:
         if "circuit_breakers" in tools:
             raise ValueError("circuit_breakers are the whole fleet's: no overlay changes them")
+        retries, budget = tools.get("retries"), {"budget_share", "budget_per_second"}
+        if isinstance(retries, dict) and not budget.isdisjoint(retries):
+            told = "retries.budget_share and budget_per_second are the whole fleet's"
+            raise ValueError(f"{told}: no overlay changes them")
         return tools
 
 

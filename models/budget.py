@@ -10,7 +10,6 @@ from config.policy import Ceilings
 from models.run import StopReason
 
 N = TypeVar("N", int, float, Decimal)
-_NO_CEILINGS = Ceilings()
 
 
 @dataclass(slots=True)
@@ -36,7 +35,7 @@ class Budget(BaseModel, frozen=True, extra="forbid"):
 
     def within(self, ceilings: Ceilings) -> "Budget":
         """The same, and nowhere above what the policy allows any run."""
-        if ceilings == _NO_CEILINGS:
+        if ceilings.none:
             return self
         return Budget(
             steps=_least(self.steps, ceilings.max_steps),

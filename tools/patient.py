@@ -45,7 +45,7 @@ class Patient:
         self._taken_over = -1
         self._crowd = 0
 
-    def op(self, do: str, rules: CircuitBreakers | None, *, now: float) -> dict[str, Any]:
+    def op(self, do: str, rules: CircuitBreakers, *, now: float) -> dict[str, Any]:
         """What the board is asked or told; see health.lua."""
         view = {
             "epoch": self.epoch,
@@ -54,16 +54,16 @@ class Patient:
             "openings": self.openings,
         }
         op: dict[str, Any] = {"do_": do, "tool": self.tool, "view": view}
-        if rules is not None and rules.enabled:
+        if do != "ask":
+            op["window"] = rules.window_seconds * 1000
+            op["counts"] = self.window.counts(now)._asdict() | {"epoch": self.epoch}
+        if rules.enabled:
             op["rules"] = {
                 "threshold": rules.failure_threshold,
                 "share": rules.failure_share,
                 "open": rules.open_seconds * 1000,
                 "probes": rules.probes,
-                "window": rules.window_seconds * 1000,
             }
-            if do != "ask":
-                op["counts"] = self.window.counts(now)._asdict() | {"epoch": self.epoch}
         return op
 
     def saw(self, answer: dict[str, Any], now: float) -> Change | None:
@@ -71,7 +71,8 @@ class Patient:
         state, left_s = BreakerState(answer["state"]), answer["left"] / 1000
         self._become(state, answer["epoch"], now + left_s, answer["openings"])
         self._uneasy = bool(answer["uneasy"])
-        self.pace(now + answer["pace"] / 1000)
+        if answer["pace"]:
+            self.pace(now + answer["pace"] / 1000)
         if state is not BreakerState.CLOSED:
             self.own.close()  # the fleet knows: it is not only us
         self._taken_over = -1
@@ -123,6 +124,11 @@ class Patient:
             self.own.take_over(self.state, self.until, self.openings)
             self._taken_over = self.epoch
         return self.own.wait_s(now, probes)
+
+    def again_s(self, terms: Terms, now: float, *, share: int) -> float:
+        """0 when this process alone would pay for a further try, else how long to stay away."""
+        good_per_s = self.window.counts(now).ok / self.window.span_s
+        return self.limiter.again_s(terms, now, good_per_s=good_per_s, share=share)
 
     def heard(
         self, permit_id: str, turn: int, now: float, rules: CircuitBreakers, outcome: CallOutcome
@@ -181,6 +187,8 @@ class Permit:
     terms: Terms
     since: float
     turn: int
+    again: bool = False
+    """It was tried before: this try is paid from the tool's budget of retries."""
     id: str = ""
     """Known on the board, or to our own breaker; empty where nobody counts it."""
     waits_s: float = 0.0

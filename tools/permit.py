@@ -4,10 +4,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from config.policy import CircuitBreakers, Limits
+from config.policy import CircuitBreakers, Limits, Retries
 from models.run import StopReason, WaitingFor
 
-_DEFAULT = CircuitBreakers()
+_DEFAULT, _RETRIES = CircuitBreakers(), Retries()
+BUDGET_KEPT_S = 10.0
+"""What the budget of retries earns in this time is kept; what it earns beyond is lost."""
 
 
 class CallOutcome(StrEnum):
@@ -26,6 +28,7 @@ class Terms:
 
     breakers: CircuitBreakers = _DEFAULT
     limits: Limits | None = None
+    retries: Retries = _RETRIES
     limited: bool = field(init=False)
     """Whether each call must ask."""
 
@@ -39,10 +42,16 @@ class Terms:
         own = self.limits
         return 1 / own.per_second if own and own.per_second else None
 
-    def op(self, *, slower: int = 1) -> dict[str, Any]:
-        """The limits, as the board is told of them."""
+    def op(self, *, slower: int = 1, again: bool = False) -> dict[str, Any]:
+        """The limits, as the board is told of them; of a further try the budget as well."""
         own, every_s = self.limits, self.every_s()
         op: dict[str, Any] = {}
+        if again:
+            op["again"] = {
+                "floor": self.retries.budget_per_second / 1000,
+                "share": self.retries.budget_share / self.breakers.window_seconds / 1000,
+                "kept": BUDGET_KEPT_S * 1000,
+            }
         if own and own.at_once:
             op["at_once"] = own.at_once
         if own and every_s is not None:
@@ -62,5 +71,11 @@ class Refused(Exception):
     @property
     def reason(self) -> StopReason:
         """What a run stops for that heard this for too long."""
-        ill = self.waiting is WaitingFor.BREAKER
-        return StopReason.CIRCUIT_OPEN if ill else StopReason.TOOL_RATE_LIMIT
+        return _REASONS[self.waiting]
+
+
+_REASONS = {
+    WaitingFor.BREAKER: StopReason.CIRCUIT_OPEN,
+    WaitingFor.RATE: StopReason.TOOL_RATE_LIMIT,
+    WaitingFor.TOOL: StopReason.TOOL_FAILED,
+}

@@ -63,7 +63,7 @@ class Gateway:
     ) -> None:
         self.gatekeeper = gatekeeper
         self.rulebook = rulebook
-        self._turnstile = Turnstile(health, rulebook, gatekeeper)
+        self._turnstile = Turnstile(health, gatekeeper)
         self._rulings = Rulings(rulebook)
         self._journal = journal
         self._send_before_s = send_before_s
@@ -192,13 +192,14 @@ def _parse(tool: Tool[A, R], given: Mapping[str, Any], *, strict: bool, proposed
     try:
         if proposed:  # what a model said is JSON, and is never coerced
             return tool.takes.model_validate_json(to_json(given), strict=True)
-        return tool.takes.model_validate(dict(given), strict=strict or None)
+        parsed: A = tool.takes.__pydantic_validator__.validate_python(given, strict=strict or None)
     except ValidationError as error:
         raise Stop(
             StopReason.TOOL_DENIED,
             f"{tool.name} does not take these arguments: {faults(error)}",
             Guard.CONTRACT,
         ) from error
+    return parsed
 
 
 async def _approve(held: Held, order: Order) -> None:

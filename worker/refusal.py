@@ -15,6 +15,7 @@ _GUARDS = {
     WaitingFor.BREAKER: Guard.HEALTH,
     WaitingFor.RATE: Guard.RATE,
     WaitingFor.SPEND: Guard.SPEND,
+    WaitingFor.TOOL: Guard.RATE,  # the fleet's budget of further tries is empty
 }
 _BY_REASON = {
     StopReason.STEP_BUDGET: Guard.BUDGET,

@@ -13,6 +13,7 @@ from config.policy_logging import Logging
 from config.rulebook import Rulebook
 from models.guard import Guard
 from models.run import StopReason
+from tools.permit import Terms
 from tools.tool import Effect, Tool, ToolError, unknowable
 from tools.trust import Trust, closest
 from worker.outcome import Stop
@@ -47,6 +48,8 @@ class Ruling:
     egress: Reach
     """Whom its requests may reach."""
     logging: Logging
+    terms: Terms
+    """What its health asks; breakers and budgets of retries are the fleet's, whoever calls."""
     sensitive: bool
     """A call is on record in the audit before it leaves."""
     sinks: Mapping[str, Trust] | None
@@ -89,13 +92,14 @@ class Rulings:
             self._known.clear()
         known = self._known.get((tenant, pipeline, tool.name))
         if known is None or known.tool is not tool:
-            known = rule(self._rulebook.of(tenant, pipeline), tool, self._revision)
+            fleets = self._rulebook.file
+            known = rule(self._rulebook.of(tenant, pipeline), tool, fleets.policy, fleets.revision)
             self._known[tenant, pipeline, tool.name] = known
         return known
 
 
-def rule(policy: Policy, tool: Tool[Any, Any], revision: str = "") -> Ruling:
-    """What a policy says of a tool."""
+def rule(policy: Policy, tool: Tool[Any, Any], fleets: Policy, revision: str) -> Ruling:
+    """What a policy says of a tool, and the fleet's of what is the same for all."""
     retries, limits = policy.tools.retries, policy.limits(tool.name)
     timeout_s = policy.tools.timeouts_s.of(tool.name)
     most_tries = limits.max_retries if limits else None
@@ -115,6 +119,7 @@ def rule(policy: Policy, tool: Tool[Any, Any], revision: str = "") -> Ruling:
         fleet_usd=policy.spend.fleet_usd_per_day,
         egress=policy.egress.of(tool.name),
         logging=policy.logging,
+        terms=Terms(fleets.tools.circuit_breakers, limits, fleets.tools.retries),
         sensitive=any(fnmatchcase(tool.name, each) for each in policy.tools.sensitive),
         sinks=_sinks(policy, tool),
         approval=policy.approval(tool.name),

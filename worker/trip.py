@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 from functools import partial
 from typing import Any, NoReturn
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import orjson
 
@@ -24,6 +24,7 @@ from worker.journal import Journal
 from worker.order import Order
 from worker.outcome import LostLease, OutOfFunds, Snooze, Stop, ToolFailed, Unapproved
 from worker.refusal import snoozed
+from worker.token import token
 from worker.turnstile import Turnstile, Visit
 from worker.use import checked, in_time
 
@@ -101,8 +102,9 @@ class Trip:
     async def _try(self) -> Any:
         if not self._gatekeeper.clear:
             await self._gatekeeper.admit(self._held, self._tool)
-        visit = self._turnstile.at_once(self._held, self._tool)
-        with visit or await self._turnstile.enter(self._held, self._tool) as self._visit:
+        order, again = self._order, self._before + self._tries > 0
+        visit = None if again else self._turnstile.at_once(order)
+        with visit or await self._turnstile.enter(self._held, order, again=again) as self._visit:
             if self._admitted:
                 await self._admit()
             self._tries += 1
@@ -119,7 +121,7 @@ class Trip:
         return await self._doubt.resolve(self._call(since=time.monotonic()), may_send=not shut)
 
     async def _admit(self) -> None:
-        self._token, ruling = uuid4(), self._order.ruling
+        self._token, ruling = token(), self._order.ruling
         reserve = self._tool.cost_usd if self._reserved == NOTHING else NOTHING
         self._held.reserve(reserve)
         intent = self._entry(
@@ -135,7 +137,10 @@ class Trip:
         )
         try:
             await self._journal.intend(intent)
-        except Unapproved:
+        except BaseException as refusal:
+            self._held.reserve(-reserve)  # nothing was charged
+            if not isinstance(refusal, Unapproved):
+                raise
             raise (self._doubt.ask() if self._doubt.open else question(self._order)) from None
         self._reserved += reserve
         self._released = False
@@ -160,7 +165,8 @@ class Trip:
         if time.monotonic() > call.send_before:
             raise Unavailable("the intent took too long to commit; nothing was sent")
         self._visit.begins()
-        return await in_time(self._tool, self._order.args, call, self._order.ruling)
+        args, ruling = self._order.args, self._order.ruling
+        return await in_time(self._tool, args, call, ruling.timeout_s, ruling.logging.redactor)
 
     async def _succeed(self, result: Any) -> Any:
         try:
@@ -207,19 +213,12 @@ class Trip:
         waiting = WaitingFor.RATE if error.reason is StopReason.TOOL_RATE_LIMIT else WaitingFor.TOOL
         raise Snooze(timedelta(seconds=pause.snooze_s * (1 + careful)), waiting, str(error))
 
-    async def _write(
-        self,
-        state: EntryState,
-        *,
-        result: bytes | None = None,
-        error: bytes | None = None,
-        usd: Any = NOTHING,
-    ) -> None:
+    async def _write(self, state: EntryState, *, usd: Any = NOTHING, **outcome: Any) -> None:
         usd = self._order.charged(usd)
         reserved = self._admitted and not self._released
         if not reserved:
-            self._token = uuid4()  # there is no intent to settle: this is a row of its own
-        entry = self._entry(state, result=result, error=error, usd=usd)
+            self._token = token()  # there is no intent to settle: this is a row of its own
+        entry = self._entry(state, usd=usd, **outcome)
         try:
             await (self._journal.settle if reserved else self._journal.record)(entry)
         except LostLease:

@@ -3,20 +3,19 @@
 import asyncio
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from config.rulebook import Rulebook
 from models.run import StopReason
 from tools.health import Health
 from tools.patient import Permit
-from tools.permit import CallOutcome, Terms
-from tools.tool import Rejected, Tool, ToolError, Unavailable
+from tools.permit import CallOutcome
+from tools.tool import Rejected, ToolError, Unavailable
 from worker.gatekeeper import Gatekeeper
 from worker.held import Held
+from worker.order import Order
 
 _LEASE_MARGIN_S = 5.0
 """Beyond a tool's own time-out: for the intent before it, and the outcome after it."""
-_MOST_TERMS = 10_000
 _SAYS_NOTHING = {StopReason.TOOL_AUTH_FAILED, StopReason.TOOL_DENIED}
 
 
@@ -26,7 +25,7 @@ class Visit:
     __slots__ = ("_health", "_permit", "since")
 
     def __init__(self, health: Health | None = None, permit: Permit | None = None) -> None:
-        self.since = time.monotonic()
+        self.since = permit.since if permit else time.monotonic()
         """From when on its deadlines count."""
         self._health = health
         self._permit = permit
@@ -60,35 +59,34 @@ class Visit:
 class Turnstile:
     """One per worker process; without a health to ask, everybody passes."""
 
-    def __init__(self, health: Health | None, rulebook: Rulebook, gatekeeper: Gatekeeper) -> None:
+    def __init__(self, health: Health | None, gatekeeper: Gatekeeper) -> None:
         self._health = health
-        self._rulebook = rulebook
         self._gatekeeper = gatekeeper
-        self._revision = ""
-        self._terms: dict[tuple[str, str, str], Terms] = {}
 
-    def at_once(self, held: Held, tool: Tool[Any, Any]) -> Visit | None:
+    def at_once(self, order: Order) -> Visit | None:
         """Let a try start that nobody need be asked about: the usual case, without a wait."""
-        if self._health is None:
+        health = self._health
+        if health is None:
             return Visit()
-        permit = self._health.at_once(tool.name, self._of(held, tool.name))
-        return Visit(self._health, permit) if permit is not None else None
+        permit = health.at_once(order.tool.name, order.ruling.terms)
+        return None if permit is None else Visit(health, permit)
 
-    async def enter(self, held: Held, tool: Tool[Any, Any]) -> Visit:
-        """Let a try start, after its turn has come.
+    async def enter(self, held: Held, order: Order, *, again: bool = False) -> Visit:
+        """Let a try start, after its turn has come; `again`: it is not the first one.
 
         Raises:
             Refused: Not now.
             GateShut: The gate was shut while it waited for its turn.
         """
-        health, gatekeeper = self._health, self._gatekeeper
+        health, gatekeeper, tool = self._health, self._gatekeeper, order.tool
         if health is None:
             return Visit()
         permit = await health.admit(
             tool.name,
-            self._of(held, tool.name),
+            order.ruling.terms,
             lease_s=tool.timeout_s + _LEASE_MARGIN_S,
             halved=gatekeeper.careful(held, tool),
+            again=again,
         )
         visit = Visit(health, permit)
         if permit.waits_s:
@@ -97,19 +95,6 @@ class Turnstile:
                 await gatekeeper.admit(held, tool)
             visit.since = time.monotonic()
         return visit
-
-    def _of(self, held: Held, tool: str) -> Terms:
-        """What the policy says. The breaker is the fleet's: no overlay changes its rules."""
-        rulebook = self._rulebook
-        if rulebook.revision != self._revision or len(self._terms) > _MOST_TERMS:
-            self._revision = rulebook.revision
-            self._terms.clear()
-        known = self._terms.get((held.tenant, held.pipeline, tool))
-        if known is None:
-            limits = rulebook.of(held.tenant, held.pipeline).limits(tool)
-            known = Terms(rulebook.file.policy.tools.circuit_breakers, limits)
-            self._terms[held.tenant, held.pipeline, tool] = known
-        return known
 
 
 def _outcome(error: BaseException) -> CallOutcome:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from tests.benchmarks import accept, celery_beside, drain, latency
+from tests.benchmarks import accept, celery_beside, drain, gateway, latency
 from tests.benchmarks.facts import facts
 from tests.benchmarks.lab import FULL, QUICK, TINY, Lab, Values, lab_of
 from tests.benchmarks.meter import on_one_core, python_speed
@@ -28,6 +28,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], Coroutine[Any, Any, Values]]] = {
     "celery-drain": celery_beside.drain,
     "reads": drain.reads,
     "writes": drain.writes,
+    "gateway": gateway.gateway,
     "http-16": partial(accept.http, connections=16),
     "celery-send": celery_beside.send,
     "http-64": partial(accept.http, connections=64),

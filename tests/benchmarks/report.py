@@ -71,6 +71,8 @@ ROWS = (
     Row("  WRITE steps", "writes", "steps_per_s", "/s", 2000, 5000),
     Row("  CPU of the worker per step", "writes", "step_cpu_us", "us"),
     Row("  CPU of PostgreSQL per step", "writes", "step_postgres_us", "us"),
+    _less("gateway alone, one READ", "gateway", "read_us", "us", 40),
+    _less("gateway alone, one WRITE", "gateway", "write_us", "us", 40),
     _less("submit to finished, p50", "latency", "p50_ms", "ms", 10, beside="celery-latency"),
     Row("submit to finished, p99", "latency", "p99_ms", "ms", beside="celery-latency"),
     Row("accepted to started, p50", "latency", "started_p50_ms", "ms"),

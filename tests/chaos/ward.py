@@ -37,13 +37,19 @@ _SEEN = """
 
 @tool("sick.dead", effect=Effect.READ, timeout_s=1, retries=0)
 async def dead(args: Value, call: Call) -> Value:
-    await Wire(sys.argv[4]).send("GET", "dead", call=call, writes=False)
+    await Wire(sys.argv[4]).send("GET", f"dead/{os.getpid()}", call=call, writes=False)
     return args
 
 
 @tool("sick.moody", effect=Effect.READ, timeout_s=1, retries=0)
 async def moody(args: Value, call: Call) -> Value:
-    await Wire(sys.argv[4]).send("GET", "moody", call=call, writes=False)
+    await Wire(sys.argv[4]).send("GET", f"moody/{os.getpid()}", call=call, writes=False)
+    return args
+
+
+@tool("sick.paced", effect=Effect.READ, timeout_s=1, retries=0)
+async def paced(args: Value, call: Call) -> Value:
+    await Wire(sys.argv[4]).send("GET", f"paced/{os.getpid()}", call=call, writes=False)
     return args
 
 
@@ -59,7 +65,15 @@ async def ask_the_moody(flow: Flow, given: Number) -> Number:
     return given
 
 
-PIPELINES: Catalogue = {(each.name, each.version): each for each in (ask_the_dead, ask_the_moody)}
+@pipeline("ask-the-paced", version=1, tools=[paced])
+async def ask_the_paced(flow: Flow, given: Number) -> Number:
+    await flow.call("ask", paced, n=given.n)
+    return given
+
+
+PIPELINES: Catalogue = {
+    (each.name, each.version): each for each in (ask_the_dead, ask_the_moody, ask_the_paced)
+}
 
 
 async def gateway(redis_url: str, policy: Path) -> None:

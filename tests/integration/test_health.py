@@ -56,8 +56,8 @@ async def ward(database, redis_url, redis):
 async def settled(*workers):
     """Everything that was reported has arrived."""
     for each in workers:
-        while each._tasks:
-            await asyncio.gather(*each._tasks)
+        while each._ward.tasks:
+            await asyncio.gather(*each._ward.tasks)
 
 
 async def call(health, outcome=CallOutcome.OK, *, times=1, terms=TERMS, tool="x", **more):
@@ -450,3 +450,32 @@ async def test_each_change_is_on_record_and_the_later_story_wins(ward):
 
     assert (await records.see())[0][0].state == "closed"
     assert {line.who for line in await latest(2) if line.act == "breaker"} == {"sluice"}
+
+
+async def test_what_an_operator_holds_open_is_known_before_the_first_call(ward):
+    await force("probe.read", BreakerState.OPEN, who="ada", reason="they asked us to")
+    newcomer = ward()
+
+    assert await call(newcomer, tool="probe.read") == 0, "though it has not looked around yet"
+
+
+async def test_what_an_operator_holds_open_is_not_forgotten_while_it_looks_around(
+    ward, monkeypatch
+):
+    """Nobody has called it for long, and then somebody does, in the middle of a look."""
+    one = ward()
+    await force("probe.read", BreakerState.OPEN, who="ada", reason="they asked us to")
+    await one.look()
+    let_in, ask_board = [], one._board._ask
+
+    async def call_meanwhile(op):
+        if op["do_"] == "look":
+            let_in.append(await call(one, tool="probe.read"))
+        return await ask_board(op)
+
+    monkeypatch.setattr(one._board, "_ask", call_meanwhile)
+    await call(one)
+    await one.look()
+
+    assert let_in
+    assert not any(let_in)

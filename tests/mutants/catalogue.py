@@ -3,6 +3,7 @@
 from tests.mutants.calls import OF_CALLS
 from tests.mutants.egress import OF_EGRESS
 from tests.mutants.mutant import Mutant
+from tests.mutants.retries import OF_RETRIES
 
 SUBMISSIONS, RECOVERY = (
     "tests/integration/test_submissions.py",
@@ -22,6 +23,7 @@ CEILINGS, VIEWS = (
 POLICY = "tests/integration/test_policy_in_force.py"
 LOOPS = "tests/integration/test_repetition.py"
 HEALTH, TURNSTILE = "tests/integration/test_health.py", "tests/integration/test_turnstile.py"
+RETRIES = "tests/integration/test_retry_budget.py"
 GATE, SAFE = "tests/integration/test_gate.py", "tests/chaos/test_safe_mode.py"
 
 MUTANTS = (
@@ -638,7 +640,7 @@ MUTANTS = (
     ),
     Mutant(
         "-", "errors of tools are kept as they are", "worker/use.py",
-        "(ruling.logging.redactor(str(error)),)",
+        "(redact(str(error)),)",
         "(str(error),)",
         f"{VIEWS}::test_no_log_no_error_and_no_view_tells_a_secret",
     ),
@@ -826,8 +828,8 @@ MUTANTS = (
     ),
     Mutant(
         "-", "a tool that dies after a good minute is called on and on", "tools/health.lua",
-        "if age <= rules.window / (which == 1 and 1 or 10) then",
-        "if which == 1 and age <= rules.window then",
+        "if age <= op.window / (which == 1 and 1 or 10) then",
+        "if which == 1 and age <= op.window then",
         f"{HEALTH}::test_a_tool_that_dies_after_a_good_minute_is_left_alone_within_a_tenth_of_it",
     ),
     Mutant(
@@ -916,4 +918,5 @@ MUTANTS = (
     ),
     *OF_CALLS,
     *OF_EGRESS,
+    *OF_RETRIES,
 )  # fmt: skip
