@@ -1,5 +1,6 @@
 """Everything a run may touch outside.
 
-Read in this order: tool, http, egress, line, border, veil, connection, secret, tickets; then how
-well they are: permit, health, patient, window, breaker, limiter, board, chart.
+Read in this order: tool, trust, http, answers, egress, line, border, veil, connection, secret,
+tickets, mcp; then how well they are: permit, health, ward, patient, window, breaker, limiter,
+board, chart.
 """

@@ -15,8 +15,8 @@ import orjson
 from yarl import URL
 
 from models.run import StopReason
+from tools.answers import refused
 from tools.border import Passport, crossing, site_of
-from tools.http import refused
 from tools.line import Sending, body_within, line, until
 from tools.tool import Call, Rejected
 
@@ -104,9 +104,8 @@ async def _ask(url: URL, call: Call, over_at: float) -> Fetched | URL:
 async def _judge(response: aiohttp.ClientResponse, leaving: Sending) -> Fetched:
     if response.status >= HTTPStatus.MULTIPLE_CHOICES:
         # Not in its own words: they are a stranger's.
-        refusal = refused(response, leaving, f"{leaving.what} answered {response.status}.")
-        refusal.status = response.status
-        raise refusal
+        told = f"{leaving.what} answered {response.status}."
+        raise refused(response.status, response.headers, told, writes=leaving.writes)
     kind = response.content_type
     packed = response.headers.get("Content-Encoding", "identity").lower() != "identity"
     if packed or not (_is_json(kind) or _is_text(kind)):

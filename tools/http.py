@@ -3,23 +3,13 @@
 Before bytes were sent everything is `Unavailable`, for nothing can have happened; but `Rejected` as
 tool_denied where tools/border.py does not let it pass. Afterwards:
 
-    answer                        a read            a write
-    2xx, 409                      the reply         the reply; a 409 is the tool's to judge
-    2xx, no JSON or too large     Rejected          Ambiguous: done, in words we cannot read
-    307, 308                      Rejected          Rejected: to be done elsewhere
-    300 to 306                    Rejected          Ambiguous: a form that was taken says so too
-    401, 403                      Rejected          Rejected, both as tool_auth_failed
-    429, 503                      Unavailable       Unavailable, both with Retry-After
-    408, other 5xx                Unavailable       Ambiguous
-    reset, half answer, timeout   Unavailable       Ambiguous
-    other 4xx                     Rejected          Rejected
+    2xx, 409    the reply; a 409 is the tool's to judge
+    the rest    see tools/answers.py
 """
 
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Self
 
@@ -29,17 +19,13 @@ from multidict import CIMultiDict
 from pydantic import SecretStr
 from yarl import URL
 
-from models.run import StopReason
+from tools.answers import excerpt, refused
 from tools.border import Passport, crossing, site_of
 from tools.line import Sending, body_within, close, line, never_again, until
-from tools.tool import Ambiguous, Call, Rejected, ToolError, Unavailable
+from tools.tool import Ambiguous, Call, Rejected, Unavailable
 from tools.veil import Veil
 
-__all__ = ["Reply", "Wire", "close", "refused", "retry_after_s"]
-
-RETRY_AFTER_LIMIT_S = 3600.0
-"""A target that asks for more patience than this is asked again after it."""
-EXCERPT_CHARACTERS = 160
+__all__ = ["Reply", "Wire", "close"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +151,8 @@ class Wire:
         conflict = response.status == HTTPStatus.CONFLICT
         if response.status >= HTTPStatus.MULTIPLE_CHOICES and not conflict:
             said = self.excerpt(f"{response.reason}: {await _glimpse(response)}")
-            refusal = refused(
-                response, leaving, f"{leaving.what} answered {response.status} {said}."
-            )
-            refusal.status = response.status
-            raise refusal
+            told = f"{leaving.what} answered {response.status} {said}."
+            raise refused(response.status, response.headers, told, writes=leaving.writes)
         raw = await body_within(response, leaving)
         try:
             body = self._veil.without(orjson.loads(raw), raw) if raw else None
@@ -182,8 +165,7 @@ class Wire:
 
     def excerpt(self, text: str) -> str:
         """One short line that a person may read: no control characters, none of our secrets."""
-        words = "".join(c if c.isprintable() else " " for c in self._veil.over(text)).split()
-        return " ".join(words)[:EXCERPT_CHARACTERS].rstrip(" .:")
+        return excerpt(self._veil.over(text))
 
     def _passport(self, call: Call) -> Passport:
         inside = self._private or call.egress.leads_inside(*self._site)
@@ -197,36 +179,3 @@ async def _glimpse(response: aiohttp.ClientResponse) -> str:
         return (await response.content.read(4096)).decode(errors="replace")
     except (aiohttp.ClientError, OSError):
         return ""
-
-
-def refused(response: aiohttp.ClientResponse, leaving: Sending, message: str) -> ToolError:
-    """What a status says that is no answer; the table on top of this file."""
-    status = response.status
-    if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
-        limited = status == HTTPStatus.TOO_MANY_REQUESTS
-        reason = StopReason.TOOL_RATE_LIMIT if limited else StopReason.TOOL_FAILED
-        after = retry_after_s(response.headers.get("Retry-After", ""), datetime.now(UTC))
-        return Unavailable(message, retry_after_s=after, reason=reason)
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return Rejected(message, reason=StopReason.TOOL_AUTH_FAILED)
-    if status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT}:
-        return leaving.doubt(message, StopReason.TOOL_TIMEOUT)
-    refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
-    moved = {HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT}
-    if refused or status in moved or (status < HTTPStatus.BAD_REQUEST and not leaving.writes):
-        return Rejected(message)
-    return leaving.doubt(message, StopReason.TOOL_FAILED)
-
-
-def retry_after_s(header: str, now: datetime) -> float | None:
-    """Seconds to wait, from a number or a date; None when it is neither."""
-    value = header.strip()
-    if value.isascii() and value.replace(".", "", 1).isdecimal():
-        return min(float(value), RETRY_AFTER_LIMIT_S)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return min(max((moment - now).total_seconds(), 0.0), RETRY_AFTER_LIMIT_S)

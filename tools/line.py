@@ -10,8 +10,9 @@ from typing import Any
 import aiohttp
 
 from models.run import StopReason
+from tools.answers import doubt, unreadable
 from tools.border import Border, Passport
-from tools.tool import Ambiguous, Call, Rejected, ToolError, Unavailable
+from tools.tool import Call, Rejected, ToolError, Unavailable
 
 KEEP_ALIVE_S = 4.0
 """Shorter than servers keep an idle connection, so that a write seldom meets one just closed."""
@@ -141,13 +142,11 @@ class Sending:
 
     def doubt(self, message: str, reason: StopReason) -> ToolError:
         """It left us; whether it had an effect is only a question when it writes."""
-        return (Ambiguous if self.writes else Unavailable)(message, reason=reason)
+        return doubt(message, reason, writes=self.writes)
 
     def unreadable(self, why: str) -> ToolError:
         """A yes that cannot be used. A look-up finds what a write left; a read fails again."""
-        said = f"{self.what} was accepted, but {why}."
-        kind = Ambiguous if self.writes else Rejected
-        return kind(said, reason=StopReason.TOOL_OUTPUT_INVALID)
+        return unreadable(self.what, why, writes=self.writes)
 
 
 async def body_within(response: aiohttp.ClientResponse, leaving: Sending) -> bytes:

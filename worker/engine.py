@@ -23,7 +23,7 @@ from models.database import close_database, hot, open_database
 from models.fleet import Me, seen
 from models.gate import GateMode, flip
 from models.scope import POLICY
-from tools import http
+from tools import http, mcp
 from tools.health import Health
 from worker.claim import Claims
 from worker.gatekeeper import Gatekeeper
@@ -178,6 +178,7 @@ class Engine:
             await hot().execute(_LEAVE, self.id)
         await self._health.close()
         await http.close()
+        await mcp.close()
         await self._bell.close()
         await close_database()
 

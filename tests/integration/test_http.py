@@ -25,7 +25,8 @@ from tests.target import (
     write,
 )
 from tools import http
-from tools.http import RETRY_AFTER_LIMIT_S, Wire, retry_after_s
+from tools.answers import RETRY_AFTER_LIMIT_S, retry_after_s
+from tools.http import Wire
 from tools.tool import Ambiguous, Rejected, Unavailable
 
 LOST = [

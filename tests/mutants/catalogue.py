@@ -3,6 +3,7 @@
 from tests.mutants.calls import OF_CALLS
 from tests.mutants.egress import OF_EGRESS
 from tests.mutants.mutant import Mutant
+from tests.mutants.of_mcp import OF_MCP
 from tests.mutants.retries import OF_RETRIES
 
 SUBMISSIONS, RECOVERY = (
@@ -919,4 +920,5 @@ MUTANTS = (
     *OF_CALLS,
     *OF_EGRESS,
     *OF_RETRIES,
+    *OF_MCP,
 )  # fmt: skip

@@ -208,8 +208,8 @@ OF_EGRESS = (
     ),
     Mutant(
         "-", "an error repeats what a target said of our login", "tools/http.py",
-        "for c in self._veil.over(text)).split()",
-        "for c in text).split()",
+        "return excerpt(self._veil.over(text))",
+        "return excerpt(text)",
         f"{CONNECTION}::test_no_error_or_result_of_a_tool_holds_what_a_target_repeats_of_our_login",
     ),
     Mutant(
