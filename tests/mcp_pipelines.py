@@ -5,6 +5,7 @@ import os
 from pydantic import BaseModel
 
 from tools.mcp import mcp_tools
+from worker.binding import fixed
 from worker.flow import Flow
 from worker.pipeline import pipeline
 
@@ -22,7 +23,7 @@ class Taken(BaseModel, extra="forbid"):
 
 @pipeline("mcp-note", version=1, tools=TOOLS.values())
 async def note(flow: Flow, given: Note) -> Taken:
-    taken = await flow.call("note", TOOLS["lab.note"], text=given.text)
+    taken = await flow.call("note", TOOLS["lab.note"], text=fixed(given.text))
     return Taken.model_validate(taken.model_dump())
 
 

@@ -26,6 +26,7 @@ from tools.mcp import servers
 from tools.mcp.lock import Lock
 from tools.mcp.pin import Definition, Word
 from tools.tool import Ambiguous, Call, Rejected, Tool, Unavailable
+from worker.binding import fixed
 from worker.claim import Claims
 from worker.flow import Flow
 from worker.gatekeeper import Gatekeeper
@@ -182,7 +183,9 @@ def run(submit, schema):
     async def through(tools, name, *, attempts=1, run=None, **args):
         @pipeline("mcp", version=1, tools=tools.values())
         async def one(flow: Flow, given: Given) -> Got:
-            found = await flow.call("use", tools[given.tool], **given.args)
+            found = await flow.call(
+                "use", tools[given.tool], **{name: fixed(each) for name, each in given.args.items()}
+            )
             return Got(result=found.model_dump(mode="json"))
 
         await contract.publish([one.contract()])

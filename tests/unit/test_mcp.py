@@ -19,6 +19,7 @@ from tools.mcp.lock import Lock
 from tools.mcp.pin import Definition, LockError, Word, pin
 from tools.mcp.stdio import environment
 from tools.tool import Call, Effect, Unavailable
+from tools.trust import Trust
 
 OBJECT = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 READ_ONLY = {"readOnlyHint": True, "openWorldHint": False}
@@ -290,6 +291,26 @@ def test_tools_of_a_lock_are_declared_like_any_other_and_described_by_the_lock(t
     assert count.takes.__doc__ == "Count to n."
     assert count.takes.model_config["extra"] == count.gives.model_config["extra"] == "forbid"
     assert tools["lab.wipe"].effect is Effect.DESTRUCTIVE
+
+
+@pytest.mark.parametrize(
+    ("hints", "word", "sinks"),
+    [
+        (READ_ONLY, {}, None),
+        ({"readOnlyHint": True}, {}, {"": Trust.ENDORSED}),
+        ({"destructiveHint": False}, {"effect": "write_once"}, {}),
+        ({"destructiveHint": False}, {"sinks": {"/n": "endorsed"}}, {"/n": Trust.ENDORSED}),
+        (READ_ONLY, {"sinks": {"/n": "trusted"}}, {"/n": Trust.TRUSTED}),
+    ],
+)
+def test_what_speaks_with_the_world_or_writes_needs_arguments_that_no_stranger_chose(
+    tmp_path, hints, word, sinks
+):
+    lock = lock_of(definition(annotations=hints), trusted=True, count=Word(**word))
+
+    tool = mcp_tools(locks.write(lock, tmp_path))["lab.count"]
+
+    assert (tool.sinks, tool.trusted) == (sinks, ())
 
 
 def test_a_child_gets_what_programs_need_and_what_the_lock_names_and_no_more():

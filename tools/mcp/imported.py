@@ -22,8 +22,8 @@ class Unusable(Contract):
 def mcp_tools(path: Path | str) -> dict[str, Tool[Any, Any]]:
     """The tools that a lock pins, by name: `server.tool`.
 
-    Nothing is connected before the first call. What prompts may say of a tool is the docstring
-    of its arguments: the lock's description, never the server's.
+    Nothing is connected before the first call. What prompts may say of a tool is the lock's
+    description, never the server's; nothing in its results is trusted.
 
     Raises:
         LockError: The lock cannot be used.
@@ -61,6 +61,8 @@ def _tool(lock: Lock, pin: Pin) -> Tool[Any, Any]:
         retries=2,
         key_kept_for_s=pin.operator.key_kept_for_s or 0.0,
         lookup=unknowable if once else None,
+        sinks=pin.sinks,
+        about=pin.definition.description or "",
     )
 
 

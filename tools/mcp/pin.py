@@ -10,6 +10,7 @@ from tools.mcp import effect, schema
 from tools.mcp.canonical import digest
 from tools.mcp.schema import NoContract, Schema
 from tools.tool import Effect
+from tools.trust import Trust
 
 TOOL_NAME = r"[A-Za-z0-9_./-]{1,128}"
 _TIMEOUT_S = 30.0
@@ -36,6 +37,8 @@ class Word(_Part):
     cost_usd: Annotated[Decimal, Field(ge=0), PlainSerializer(str)] | None = None
     result: Schema | None = None
     """The contract of a tool that has none."""
+    sinks: dict[str, Literal["trusted", "endorsed", "untrusted"]] | None = None
+    """By JSON pointer, the trust that an argument needs; what it leaves out needs to be trusted."""
 
 
 class Definition(_Part):
@@ -81,6 +84,16 @@ class Pin(_Part):
     @property
     def timeout_s(self) -> float:
         return self.operator.timeout_s or _TIMEOUT_S
+
+    @property
+    def sinks(self) -> dict[str, Trust] | None:
+        """What its arguments need: the operator's word, else of a write all trust; of a read that
+        speaks with the world, as much as a choice among few has."""
+        if self.operator.sinks is not None:
+            return {place: Trust[word.upper()] for place, word in self.operator.sinks.items()}
+        if self.effect is not Effect.READ:
+            return {}
+        return {"": Trust.ENDORSED} if self.open_world else None
 
     @property
     def cost_usd(self) -> Decimal:
