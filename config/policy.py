@@ -74,6 +74,8 @@ class Retries(Part):
     """HTTP answers after which one more try may help; may only narrow what is safe anyway."""
     backoff_ms: tuple[int, ...] = ()
     """The longest pause before the second try, the third, and so on; the last one stays."""
+    max_wait_s: float = Field(default=900, ge=0)
+    """For how long one call may go on being tried, snoozed in between; then its step fails."""
     budget_share: float = Field(default=0.1, ge=0, le=1)
     """Further tries of a tool's calls by the whole fleet, as a share of those that went well ..."""
     budget_per_second: float = Field(default=3, gt=0)

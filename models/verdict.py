@@ -63,6 +63,9 @@ _RELEASE_STEP = """
       FROM open WHERE run.id = open.run_id
 """
 
+_BEGIN_ANEW = "UPDATE ledger_entry SET created_at = now() WHERE run_id = $1 AND step = $2"
+"""For how long a person took is not held against the call."""
+
 GO_ON = """
     UPDATE run
        SET status = 'queued', waiting_for = NULL, dispatch_at = now(), detail = NULL
@@ -160,6 +163,7 @@ async def _settle(
         return
     approval = row["kind"] == ReviewKind.APPROVAL
     if approval and verdict is Verdict.APPROVED:
+        await connection.execute(_BEGIN_ANEW, *place)
         return  # the call is yet to be made: its intent looks for this verdict
     if verdict in {Verdict.APPROVED, Verdict.EDITED}:
         result = row["proposal"] if verdict is Verdict.APPROVED else written

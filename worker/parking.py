@@ -73,10 +73,10 @@ answer has ended meanwhile is no question any more."""
 _RESERVE = """
     INSERT INTO ledger_entry AS e
            (run_id, attempt, step, number, kind, args_hash, token, state, tool, effect, args,
-            labels, policy)
+            labels, policy, tries)
     SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::int[], $5::text[],
                          $6::bytea[], $7::uuid[], $8::text[], $9::text[], $10::text[],
-                         $11::json[], $12::json[], $13::text[])
+                         $11::json[], $12::json[], $13::text[], $14::int[])
     ON CONFLICT (run_id, step) DO UPDATE SET state = EXCLUDED.state
      WHERE e.state = 'reserved' AND EXCLUDED.state = 'in_doubt'
 """
@@ -148,4 +148,5 @@ async def _ask(connection: Any, asked: Sequence[tuple[Parking, Question]]) -> No
         [q.args for _, q in asked],
         [q.labels for _, q in asked],
         [each.policy for each, _ in asked],
+        [int(q.kind is not ReviewKind.APPROVAL) for _, q in asked],
     )

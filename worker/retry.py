@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 IN_PLACE_S = 2.0
 """A longer wait becomes a snooze, so that no run holds its place asleep."""
-AT_MOST_S = 900.0
-"""How long a step may go on being tried, snoozes included."""
 _FIRST_S, _LONGEST_S = 0.2, 60.0
 
 

@@ -35,6 +35,8 @@ class Ruling:
     """Tries in one place, before the run leaves to wait elsewhere."""
     tries: float
     """Tries in all, snoozed ones included; infinite where the policy does not say."""
+    max_wait_s: float
+    """For how long it may go on being tried."""
     backoff_ms: tuple[int, ...]
     retryable: frozenset[int] | None
     """HTTP answers after which one more try may help; None: whichever may be tried again."""
@@ -111,6 +113,7 @@ def rule(policy: Policy, tool: Tool[Any, Any], fleets: Policy, revision: str) ->
         timeout_s=tool.timeout_s if timeout_s is None else min(tool.timeout_s, timeout_s),
         attempts=min(tool.retries + 1, retries.max_attempts or tool.retries + 1),
         tries=float("inf") if most_tries is None else most_tries + 1,
+        max_wait_s=retries.max_wait_s,
         backoff_ms=retries.backoff_ms,
         retryable=None if statuses is None else frozenset(statuses),
         most_calls=limits.max_calls if limits else None,

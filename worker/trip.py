@@ -147,7 +147,7 @@ class Trip:
 
     async def _stand_aside(self, later: Refused | OutOfFunds) -> NoReturn:
         """Leave for a while, with a row that says since when; in the end give up."""
-        left_s = retry.AT_MOST_S - self._doubt.age_s()
+        left_s = self._order.ruling.max_wait_s - self._doubt.age_s()
         if left_s <= 0 and isinstance(later, OutOfFunds):
             raise Stop(StopReason.COST_BUDGET, later.told)
         if left_s <= 0 and self._doubt.open:
@@ -196,7 +196,7 @@ class Trip:
         """Pause before the next try, or leave for longer, or give up."""
         ruling, tries = self._order.ruling, self._before + self._tries
         pause = retry.pause(tries, retry_after_s, ruling.backoff_ms)
-        over = self._doubt.age_s() + pause.seconds > retry.AT_MOST_S or tries >= ruling.tries
+        over = self._doubt.age_s() + pause.seconds > ruling.max_wait_s or tries >= ruling.tries
         if (over or not ruling.worth_another(error)) and not self._doubt.open:
             await self._fail(error)
         if self._called_off:

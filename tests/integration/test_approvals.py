@@ -10,6 +10,7 @@ from models.verdict import BadAnswer, answer, expire
 from tests import bound_pipelines
 from tests.bound_pipelines import SENT
 from tests.conftest import CATALOGUE, document, expire_lease, reload, sweep
+from tools.tool import Unavailable
 
 CATALOGUE |= bound_pipelines.PIPELINES
 ALWAYS = "tools: {approvals: {'mail.*': always}}"
@@ -163,3 +164,31 @@ async def test_a_dead_workers_parked_run_keeps_its_question(parked, attempt):
     await answer(review, Verdict.APPROVED, who="jo")
     await attempt(run)
     assert len(SENT) == 1
+
+
+async def test_how_long_a_person_took_is_not_held_against_the_call(parked, attempt, world):
+    """It may be tried for a quarter of an hour from its first try on."""
+    run, review = parked
+    await hot().execute("UPDATE ledger_entry SET created_at = now() - interval '2 days'")
+    await answer(review, Verdict.APPROVED, who="jo")
+    world.breaks("mail.send", Unavailable("busy"), times=9)
+
+    await attempt(run)
+
+    row = await reload(run)
+    assert (row["status"], row["waiting_for"]) == ("queued", "tool")
+    world.broken.clear()
+    await hot().execute("UPDATE run SET dispatch_at = now()")
+    await attempt(run)
+    assert len(SENT) == 1
+
+
+async def test_what_a_person_allowed_is_not_tried_for_ever(parked, attempt, world, governed):
+    governed(f"{ALWAYS[:-1]}, retries: {{max_wait_s: 0}}}}")
+    run, review = parked
+    await answer(review, Verdict.APPROVED, who="jo")
+    world.breaks("mail.send", Unavailable("busy"), times=9)
+
+    await attempt(run)
+
+    assert (await reload(run))["stop_reason"] == "tool_failed"

@@ -10,7 +10,7 @@ from models.run import RunStatus, StopReason
 from models.scope import FLEET
 from tests.conftest import document, expire_lease, reload, sweep
 from tools.tool import Ambiguous, Rejected, Unavailable
-from worker import retry, use
+from worker import use
 
 
 async def due_now(run):
@@ -186,9 +186,9 @@ async def test_a_long_wait_is_a_snooze_that_holds_no_place_and_no_money(submit, 
 
 
 async def test_a_tool_that_stays_away_too_long_fails_the_step_for_good_and_costs_nothing(
-    submit, attempt, world, monkeypatch
+    submit, attempt, world, governed
 ):
-    monkeypatch.setattr(retry, "AT_MOST_S", 0)
+    governed("tools: {retries: {max_wait_s: 0}}")
     run = await submit("pay", {"n": 1})
     world.breaks("probe.pay", Unavailable("away"), times=50)
 

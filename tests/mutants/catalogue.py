@@ -907,8 +907,8 @@ MUTANTS = (
     ),
     Mutant(
         "-", "a run waits for a breaker for ever", "worker/trip.py",
-        "left_s = retry.AT_MOST_S - self._doubt.age_s()",
-        "left_s = retry.AT_MOST_S",
+        "left_s = self._order.ruling.max_wait_s - self._doubt.age_s()",
+        "left_s = self._order.ruling.max_wait_s",
         f"{TURNSTILE}::test_a_run_that_waited_for_a_breaker_for_a_quarter_of_an_hour_stops_as_circuit_open",
     ),
     Mutant(
