@@ -1,15 +1,18 @@
 """An agent with three tools, as seed 4's six cases need it; its model is a script.
 
 Where the tools go is `URL`, set by the test. What the script wants to call next it says by name,
-as a model would, and the gateway judges it.
+as a model would, and the gateway judges it; or a model says it, and `flow.act` carries it out.
 """
 
+from functools import partial
 from typing import Any
 
+import orjson
 from pydantic import BaseModel
 
 from tools.http import Wire
 from tools.tool import Call, Contract, Effect, Tool, tool
+from worker.agent import Agent, Reply, View, offer
 from worker.flow import Flow
 from worker.pipeline import Catalogue, pipeline
 
@@ -55,6 +58,7 @@ async def write(args: Words, call: Call) -> Opened:
     return Opened(id="0")
 
 
+_TURNS = 200
 _TOOLS: dict[str, Tool[Any, Any]] = {each.name: each for each in (search, create, write)}
 
 
@@ -83,4 +87,27 @@ async def scripted(flow: Flow, given: Script) -> Told:
     return told
 
 
-PIPELINES: Catalogue = {(scripted.name, scripted.version): scripted}
+async def _says(wants: list[tuple[str, dict[str, str]]], view: View) -> Reply:
+    """The same script, said by a model turn by turn."""
+    turn = _TURNS - view.turns_left
+    if turn < len(wants):
+        name, arguments = wants[turn]
+        return Reply(orjson.dumps({"call": {"tool": name, "arguments": arguments}}))
+    found = [hit for each in view.history for hit in each.get("result", {}).get("hits", [])]
+    return Reply(orjson.dumps({"answer": {"found": found}}))
+
+
+@pipeline("acting-agent", version=1, tools=list(_TOOLS.values()))
+async def acting(flow: Flow, given: Script) -> Told:
+    """A model acts: it was offered the search alone."""
+    told = Told()
+
+    async def keep(_: str, got: BaseModel) -> None:
+        told.found.extend(getattr(got, "hits", []))
+        await flow.partial(told)
+
+    agent = Agent("script", "", Told, partial(_says, given.wants), turns=_TURNS)
+    return await flow.act("work", agent, goal="search", offers=[offer(search)], then=keep)
+
+
+PIPELINES: Catalogue = {(each.name, each.version): each for each in (scripted, acting)}

@@ -7,7 +7,7 @@ asks for one.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -26,17 +26,23 @@ T = TypeVar("T", bound=BaseModel)
 _TOO_LARGE = Complaint("too_large", Advice.RETRY, allowed={"maxBytes": SAID_BYTES})
 
 
+Then = Callable[[str, BaseModel], Awaitable[None]]
+"""What a pipeline does with each result: the tool's name, and what it gave."""
+
+
 class Act(Generic[T]):
     """One agent at work in one run; the same on every replay."""
 
     def __init__(
-        self, name: str, agent: Agent[T], goal: str, offers: Sequence[Offer], steps: Steps
-    ) -> None:
+        self, name: str, agent: Agent[T], goal: str, offers: Sequence[Offer], steps: Steps,
+        *, then: Then | None = None,
+    ) -> None:  # fmt: skip
         self._name = name
         self._agent = agent
         self._goal = goal
         self._offers = {each.tool.name: each for each in offers}
         self._steps = steps
+        self._then = then
         self._history: list[dict[str, Any]] = []
         self._mistakes = 0
 
@@ -110,6 +116,8 @@ class Act(Generic[T]):
                 f"{step}/{wanted.tool}", offer.tool, given, proposed=True
             )
         except ToolFailed as failure:
+            if failure.reason not in self._agent.survives:
+                raise
             self._history.append(called | {"complaints": [of_failure(failure).document()]})
         except Stop as stop:
             fault = stop.__cause__
@@ -119,6 +127,8 @@ class Act(Generic[T]):
             return
         else:
             self._history.append(called | {"result": result.model_dump(mode="json")})
+            if self._then is not None:
+                await self._then(wanted.tool, result)
         self._mistakes = 0
 
     def _answered(self, said: Said) -> T | None:

@@ -6,6 +6,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from models.run import StopReason
 from tools.tool import Tool
 from worker.binding import Binding, Choice
 
@@ -64,6 +65,11 @@ class View:
 Model = Callable[[View], Awaitable[Reply]]
 
 
+USUAL = frozenset({
+    StopReason.TOOL_FAILED, StopReason.REVIEW_REJECTED, StopReason.REVIEW_EXPIRED,
+})  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Agent(Generic[T]):
     """A bounded loop in which a model proposes and code disposes."""
@@ -74,6 +80,9 @@ class Agent(Generic[T]):
     model: Model
     turns: int = 20
     """At most so many proposals, whatever the budget."""
+    survives: frozenset[StopReason] = USUAL
+    """Failures of tools that it is told of, and goes on; any other is raised, and ends the run
+    where the pipeline does not catch it."""
     mistakes: int = 2
     """So many in a row, that fit no contract, are explained; one more ends the run."""
 

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from models.review import ReviewKind
 from tools.tool import Tool
-from worker.act import Act
+from worker.act import Act, Then
 from worker.agent import Agent, Offer
 from worker.binding import fixed
 from worker.decision import Answer, Decision
@@ -64,12 +64,16 @@ class Flow:
         self._held.provenance.origins[step] = origin
         return decision.answer.model_validate_json(written)
 
-    async def act(self, name: str, agent: Agent[M], /, *, goal: str, offers: Sequence[Offer]) -> M:
+    async def act(
+        self, name: str, agent: Agent[M], /, *, goal: str, offers: Sequence[Offer],
+        then: Then | None = None,
+    ) -> M:  # fmt: skip
         """Let a model propose one call after the other, until it answers; see worker/act.py.
 
-        The answer is a model's: nothing in it is trusted but what its type bounds.
+        The answer is a model's: nothing in it is trusted but what its type bounds. `then` gets
+        each result, for `flow.partial` and the like.
         """
-        answer = await Act(name, agent, goal, offers, self._steps).run()
+        answer = await Act(name, agent, goal, offers, self._steps, then=then).run()
         self._held.provenance.origins[name] = Origin(answer, agent.answer)
         return answer
 

@@ -21,14 +21,14 @@ SEARCH = ("search.read", {"words": "parcel"})
 FOUND = orjson.dumps({"hits": ["a"]})
 
 
-@pytest.fixture
-async def agent(submit, attempt, governed, monkeypatch):
+@pytest.fixture(params=["scripted-agent", "acting-agent"])
+async def agent(request, submit, attempt, governed, monkeypatch):
     """Runs a script against a target until the run is over; time between tries passes at once."""
     governed(POLICY)
 
     async def goes(it, *wants):
         monkeypatch.setattr(six_cases, "URL", [it.url])
-        run = await submit("scripted-agent", {"wants": list(wants)})
+        run = await submit(request.param, {"wants": list(wants)})
         for _ in range(9):
             await attempt(run)
             row = await reload(run)
@@ -61,7 +61,7 @@ async def test_a_flaky_tool_is_tried_at_most_so_often_and_what_was_found_is_kept
     assert len(it.lines) <= 2 * 3
 
 
-async def test_a_dead_tool_ends_the_run_with_what_it_had(agent):
+async def test_a_dead_tool_ends_the_run_with_what_it_had(agent, request):
     answers = iter([says("200 OK", FOUND)])
 
     async def dies(it, writer):
@@ -70,7 +70,11 @@ async def test_a_dead_tool_ends_the_run_with_what_it_had(agent):
     async with target(dies) as it:
         row = await agent(it, SEARCH, ("search.read", {"words": "invoice"}))
 
-    assert row["stop_reason"] in {"tool_failed", "circuit_open"}
+    ended = {"tool_failed", "circuit_open"}
+    if request.node.callspec.params["agent"] == "acting-agent":
+        ended = {"success"}  # the model is told, and answers with what there is
+        assert document(row["result"])["found"] == ["a"]
+    assert row["stop_reason"] in ended
     assert document(row["partial"])["found"] == ["a"]
     assert len(it.lines) <= 1 + 3, "once, and two retries"
 
@@ -107,7 +111,9 @@ async def test_adversarial_input_reaches_no_tool(agent):
     assert (row["stop_reason"], it.lines) == ("tool_denied", [])
 
 
-async def test_a_loop_is_stopped_as_one_when_nothing_changes_and_by_its_budget_when_it_does(agent):
+async def test_a_loop_is_stopped_as_one_when_nothing_changes_and_by_its_budget_when_it_does(
+    agent, request
+):
     async with target(says("200 OK", FOUND)) as it:
         same = await agent(it, *[SEARCH] * 100)
         asked = len(it.lines)
@@ -121,7 +127,9 @@ async def test_a_loop_is_stopped_as_one_when_nothing_changes_and_by_its_budget_w
         differing = await agent(it, *[SEARCH] * 100)
         await asyncio.sleep(0)
 
+    model = "acting-agent" in request.node.name
+    most = 12 if model else 25  # what a model says is a step as well
     assert (same["stop_reason"], asked) == ("loop_detected", 3)
     assert differing["stop_reason"] in {"step_budget", "tool_budget"}
-    assert len(it.lines) == 25
-    assert len(document(differing["partial"])["found"]) == 25
+    assert len(it.lines) == most
+    assert len(document(differing["partial"])["found"]) == most

@@ -4,10 +4,12 @@ import pytest
 
 from models.database import hot
 from models.review import Verdict
+from models.run import StopReason
 from models.verdict import answer as verdict
 from tests import act_pipelines
 from tests.act_pipelines import DELETED, SCRIPT, SENT, VIEWS, answers, calls
 from tests.conftest import CATALOGUE, document, reload
+from tools.tool import Rejected
 
 CATALOGUE |= act_pipelines.PIPELINES
 
@@ -211,3 +213,27 @@ async def test_numbers_as_text_are_no_numbers(acts, governed, amount):
 
     complained = "complaints" in VIEWS[-1].history[0]
     assert (row["stop_reason"], complained) == ("success", amount == '"5"')
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Rejected("no such page"), "success"),
+        (Rejected("not logged in", reason=StopReason.TOOL_AUTH_FAILED), "tool_auth_failed"),
+        (Rejected("nonsense", reason=StopReason.TOOL_OUTPUT_INVALID), "tool_output_invalid"),
+    ],
+)
+async def test_a_failure_that_the_model_cannot_mend_ends_the_run(acts, world, error, reason):
+    async def fails_later(tool, args, call):
+        if call.step != "people":
+            raise error
+        return await tool.run(args, call)
+
+    world.invoke = fails_later
+
+    row = await acts(calls("page.read"), answers())
+
+    assert row["stop_reason"] == reason
+    if reason == "success":
+        told = VIEWS[1].history[0]["complaints"]
+        assert told == [{"code": "tool_failed", "advice": "stop"}], "not in the target's words"
