@@ -56,6 +56,8 @@ class ApiSettings(BaseModel, frozen=True, extra="forbid"):
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
     wait_limit_s: float = Field(default=30, gt=0)
     """The longest `?wait=` that is honoured."""
+    guards_proven_within_s: float = Field(default=DAY_S, gt=0)
+    """`/healthz/guards` is well while `sluice guards verify` has proven each of them so lately."""
 
     @model_validator(mode="after")
     def _stays_on_this_host(self) -> Self:

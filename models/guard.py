@@ -52,9 +52,15 @@ class Standing(NamedTuple):
     proven: bool | None
     proven_at: datetime | None
     told: str
+    age_s: float | None = None
+    """Since it was last tried, by the database's clock."""
 
 
-_ALL = "SELECT name, refused, last_at, proven, proven_at, told FROM guard ORDER BY name"
+_ALL = """
+    SELECT name, refused, last_at, proven, proven_at, told,
+           extract(epoch FROM now() - proven_at)::float AS age_s
+      FROM guard ORDER BY name
+"""
 _PROVE = """
     INSERT INTO guard (name, proven, proven_at, told)
     SELECT name, proven, now(), told FROM unnest($1::text[], $2::bool[], $3::text[])
@@ -67,6 +73,22 @@ _PROVE = """
 async def standing() -> list[Standing]:
     """Every guard that has ever refused a call or been tried."""
     return [Standing(*row) for row in await hot().fetch(_ALL)]
+
+
+def lacking(found: Sequence[Standing], *, within_s: float) -> dict[Guard, str]:
+    """Why a guard does not count as proven, for each of which that is so."""
+    known = {each.name: each for each in found}
+    return {guard: why for guard in Guard if (why := _lacks(known.get(guard), within_s))}
+
+
+def _lacks(found: Standing | None, within_s: float) -> str:
+    if found is None or found.age_s is None:
+        return "never tried: sluice guards verify"
+    if not found.proven:
+        return f"tried, and not proven: {found.told}"
+    if found.age_s > within_s:
+        return f"last proven {found.age_s / 3600:.1f} h ago: sluice guards verify"
+    return ""
 
 
 async def tried(proofs: Sequence[tuple[Guard, bool, str]]) -> None:

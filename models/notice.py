@@ -10,6 +10,7 @@ from sqlmodel import Field, SQLModel
 from models.columns import when, word
 from models.database import hot
 from models.run import PAGING
+from models.shadow import SHADOW
 
 
 class NoticeKind(StrEnum):
@@ -47,7 +48,7 @@ _COLLECT = f"""
                count(*) || ' write(s) of ' || e.tool || ' may or may not have happened, and only a'
                || ' person can tell: sluice reviews --kind in_doubt'
           FROM review v JOIN ledger_entry e ON (e.run_id, e.step) = (v.run_id, v.step)
-         WHERE v.verdict IS NULL AND v.kind = 'in_doubt'
+         WHERE v.verdict IS NULL AND v.kind = 'in_doubt' AND v.tenant <> '{SHADOW}'
          GROUP BY e.tool
         UNION ALL
         SELECT 'stopped:' || pipeline || ':' || version || ':' || stop_reason || ':'
@@ -56,7 +57,7 @@ _COLLECT = f"""
                || stop_reason || ', the last one ' || (array_agg(id ORDER BY finished_at DESC))[1]
           FROM run
          WHERE stop_reason IN ({", ".join(f"'{each}'" for each in PAGING)})
-           AND finished_at > now() - interval '1 h'
+           AND finished_at > now() - interval '1 h' AND tenant <> '{SHADOW}'
          GROUP BY pipeline, version, stop_reason
         UNION ALL
         SELECT 'stranded:' || c.name || ':' || c.version || ':' || to_char(now(), 'YYYY-MM-DD'),
@@ -65,12 +66,14 @@ _COLLECT = f"""
                || ', which no living worker runs: start one that has it'
           FROM lacking c JOIN run ON (c.name, c.version) = (run.pipeline, run.version)
          WHERE status = 'queued' AND dispatch_at < now() - interval '1 min'
+           AND tenant <> '{SHADOW}'
          GROUP BY c.name, c.version)
     INSERT INTO notice (id, kind, told) SELECT id, kind, told FROM found
     ON CONFLICT (id) DO NOTHING
     RETURNING kind, told
 """  # noqa: S608  # composed of constants
-"""One notice for each tool, or version and reason, and hour: a storm is told as a storm."""
+"""One notice for each tool, or version and reason, and hour: a storm is told as a storm. Nobody is
+woken for the trials of the guards."""
 
 _TAKE = """
     UPDATE notice

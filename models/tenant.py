@@ -13,6 +13,7 @@ from sqlmodel import Field, SQLModel
 from models import audit
 from models.columns import when
 from models.database import hot
+from models.shadow import SHADOW
 
 TENANT_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 LOCAL = "local"
@@ -78,6 +79,8 @@ async def create_key(tenant: str, *, who: str = "sluice", operator: bool = False
     Raises:
         ValueError: The name is not one a tenant may have.
     """
+    if tenant == SHADOW:
+        raise ValueError(f"{SHADOW} is the tenant of the guards' trials: its rows are removed")
     if not TENANT_NAME.fullmatch(tenant):
         raise ValueError(
             f"{tenant!r} cannot name a tenant: use 1 to 63 of a-z, 0-9, '_', '.', '-',"

@@ -41,7 +41,7 @@ class Doorman:
         Raises:
             Unauthenticated: No key, or not one of ours.
         """
-        if _came_by_our_socket(request):
+        if came_by_our_socket(request):
             tenant = request.headers.get(TENANT_HEADER, LOCAL)
             if not TENANT_NAME.fullmatch(tenant):
                 raise Malformed(f"{TENANT_HEADER} names no tenant")
@@ -69,7 +69,7 @@ class Doorman:
         return known
 
 
-def _came_by_our_socket(request: web.Request) -> bool:
+def came_by_our_socket(request: web.Request) -> bool:
     transport = request.transport
     # A unix socket has no peer address; ours lies in a folder that only its owner can enter.
     return transport is not None and not transport.get_extra_info("peername")

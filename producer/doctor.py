@@ -16,6 +16,7 @@ from config.settings import Settings
 from config.surroundings import servers
 from models import schema
 from models.database import DatabaseUnfit, close_database, hot, open_database
+from models.guard import lacking, standing
 from producer.redacted import said
 from producer.tables import console
 
@@ -45,7 +46,7 @@ async def examine(settings: Settings) -> bool:
     except EmbeddedError as error:
         findings.append(Finding("start", well=False, told=str(error)))
     else:
-        findings += await _database(found.database_url)
+        findings += await _database(found.database_url, settings.api.guards_proven_within_s)
         findings.append(await asyncio.to_thread(_broker, found.broker_url, settings))
     table = Table(box=None, pad_edge=False, show_header=False)
     for each in findings:
@@ -75,7 +76,7 @@ def _binaries() -> list[Finding]:
     return [postgres, Finding("Redis", well=True if redis else None, told=told)]
 
 
-async def _database(url: str) -> list[Finding]:
+async def _database(url: str, within_s: float) -> list[Finding]:
     try:
         await open_database(url, connections=1)
     except (OSError, asyncpg.PostgresError, DatabaseUnfit) as error:
@@ -92,6 +93,11 @@ async def _database(url: str) -> list[Finding]:
             )
             found.append(
                 Finding("workers", well=True if living else None, told=f"{living} seen lately")
+            )
+            lacks = lacking(await standing(), within_s=within_s)
+            told = f"not proven lately: {', '.join(lacks)}; `sluice guards verify`"
+            found.append(
+                Finding("guards", well=not lacks or None, told=told if lacks else "proven")
             )
         return found
     finally:

@@ -54,7 +54,9 @@ class Ward:
         """Tell the board how our windows stand; see what others and operators have said."""
         await self.meet()
         self._forget(time.monotonic())
-        await asyncio.gather(*(self._look(each) for each in list(self.patients.values())))
+        # A tool that is known from the chart alone is not ours to judge, nor are its rules known.
+        ours = [each for each in self.patients.values() if each.used > float("-inf")]
+        await asyncio.gather(*(self._look(each) for each in ours))
         await self._consult()
 
     async def meet(self) -> None:

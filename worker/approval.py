@@ -8,6 +8,7 @@ import orjson
 from pydantic import BaseModel
 
 from config.policy_approvals import Approval, When
+from models.guard import Guard
 from models.review import ReviewKind
 from models.verdict import approved_calls
 from tools.tool import Tool
@@ -60,6 +61,7 @@ def question(order: Order) -> Ask:
                 effect=tool.effect,
                 args=order.passed,
                 labels=order.judged.labels,
+                guard=Guard.LABELS if order.judged.faults else Guard.APPROVAL,
             )
         ]
     )

@@ -65,6 +65,8 @@ class Question:
     args: bytes | None = None
     labels: bytes | None = None
     """Likewise: the call as it will stand in the ledger."""
+    guard: Guard | None = None
+    """Likewise: which gate asks."""
 
 
 @dataclass(eq=False)

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from models.call_audit import Remark
 from models.guard import Guard
-from models.review import ReviewKind
 from models.run import StopReason, WaitingFor
 from tools.permit import Refused
 from worker.held import Held
@@ -58,8 +57,9 @@ def refused_by(error: BaseException) -> Refusal | None:
     if isinstance(error, GateShut):
         return Refusal(Guard.GATE, WaitingFor.GATE, f"the gate of {error.scope} is shut")
     if isinstance(error, Ask):
-        asked = [each for each in error.questions if each.kind is ReviewKind.APPROVAL]
-        return Refusal(Guard.APPROVAL, WaitingFor.REVIEW, asked[0].text) if asked else None
+        asked = [each for each in error.questions if each.guard is not None]
+        guard = asked[0].guard if asked else None
+        return Refusal(guard, WaitingFor.REVIEW, asked[0].text) if guard else None
     if isinstance(error, ToolFailed) and error.reason is StopReason.TOOL_OUTPUT_INVALID:
         return Refusal(Guard.RESULT, error.reason, str(error))
     return None

@@ -5,6 +5,7 @@ from tests.mutants.egress import OF_EGRESS
 from tests.mutants.mutant import Mutant
 from tests.mutants.of_mcp import OF_MCP
 from tests.mutants.retries import OF_RETRIES
+from tests.mutants.trials import OF_TRIALS
 
 SUBMISSIONS, RECOVERY = (
     "tests/integration/test_submissions.py",
@@ -921,4 +922,5 @@ MUTANTS = (
     *OF_EGRESS,
     *OF_RETRIES,
     *OF_MCP,
+    *OF_TRIALS,
 )  # fmt: skip
