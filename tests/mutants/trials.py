@@ -67,10 +67,9 @@ OF_TRIALS = (
         f"{VERIFIED}::test_after_a_kill_the_next_one_puts_everything_right",
     ),
     Mutant(
-        "-", "a trial judges the fleet's ill tools", "worker/trials/stage.py",
-        "                await health.look()\n                yield health",
-        "                await health.look()\n                await health.look()\n"
-        "                yield health",
+        "-", "a worker judges tools that it does not use", "tools/ward.py",
+        ' if each.used > float("-inf")]',
+        "]",
         f"{VERIFIED}::test_what_is_ill_and_what_waits_for_it_is_left_alone",
     ),
     Mutant(

@@ -133,6 +133,9 @@ def _rate(guard: Guard) -> Trial:
     return Trial(guard, (
         _probe("a second call of a tool that may be called every 100 s", no, *paced,
                tools={"limits": {"guards.*": {"per_second": 0.01}}}),
+        _probe("a second call within a minute, where a run may make one",
+               refused(guard, WaitingFor.RATE, SETTLED, reached=1), *paced,
+               tools={"limits": {"guards.*": {"run_per_minute": 1}}}),
         _probe("two calls of one without a limit", passed(SETTLED, SETTLED, reached=2), *paced),
     ))  # fmt: skip
 
