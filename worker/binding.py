@@ -8,6 +8,7 @@ await flow.call("open", ticket.create,
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,11 +27,12 @@ class Places(Protocol):
         """Every value that a place with `*` in it means."""
 
 
-class Binding:
+class Binding(ABC):
     """The base: resolved by the gateway when the call is made."""
 
+    @abstractmethod
     def resolve(self, places: Places) -> tuple[Any, Label]:
-        raise NotImplementedError
+        """The value, and its label."""
 
     def map(self, table: Mapping[Any, Any]) -> "Binding":
         """Of the pipeline's own values, the one that this one selects."""

@@ -15,6 +15,7 @@
 13 repetition what goes in circles ends here; a replayed step is looked at as well
 """
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Mapping
@@ -97,7 +98,8 @@ class Gateway:
             said = refused_by(error)
             if said is not None:
                 digest, policy = order.digest if order else b"", self.rulebook.revision
-                await self._journal.note(said.remark(held, step, tool.name, policy, digest))
+                remark = said.remark(held, step, tool.name, policy, digest)
+                await asyncio.shield(self._journal.note(remark))  # though its run is cut off now
             raise
 
     def _order(

@@ -1,5 +1,6 @@
 """Steps: how a run comes to the next named thing it does, and how that is done once."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -123,4 +124,4 @@ class Steps:
     async def refused(self, step: str, tool: str, said: Refusal) -> None:
         """Tell the audit of a call that never came to be one."""
         policy = self._gateway.rulebook.revision
-        await self.journal.note(said.remark(self.held, step, tool, policy, b""))
+        await asyncio.shield(self.journal.note(said.remark(self.held, step, tool, policy, b"")))

@@ -1,5 +1,7 @@
 """The audit of calls: every refusal, and every sensitive call before it leaves."""
 
+import asyncio
+
 import pytest
 
 from models import audit, call_audit
@@ -8,8 +10,8 @@ from models.database import hot
 from models.gate import GateMode, flip
 from tests import bound_pipelines
 from tests.bound_pipelines import SENT
-from tests.conftest import CATALOGUE, reload
-from worker import use
+from tests.conftest import CATALOGUE, reload, until
+from worker import journal, use
 
 CATALOGUE |= bound_pipelines.PIPELINES
 
@@ -101,3 +103,24 @@ async def test_every_row_of_the_ledger_names_the_policy_that_judged_it(submit, a
     policies = [row[0] for row in await hot().fetch("SELECT policy FROM ledger_entry")]
     assert len(policies) == 3
     assert all(len(each) == 16 for each in policies), "the page, the judgement, the mail"
+
+
+async def test_a_refusal_is_on_record_though_its_run_is_cut_off_meanwhile(
+    submit, attempt, governed, monkeypatch
+):
+    """Its time is up, or somebody cancels it, while the line is on its way."""
+    governed("tools: {deny: ['probe.*']}")
+    real = call_audit.note
+
+    async def slow(remarks):
+        await asyncio.sleep(0.2)
+        return await real(remarks)
+
+    monkeypatch.setattr(journal, "note", slow)
+    run = await submit("five-writes", {})
+    task = asyncio.create_task(attempt(run))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    await until(lambda: hot().fetchval("SELECT count(*) FROM call_audit"), within_s=5)

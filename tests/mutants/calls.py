@@ -105,6 +105,12 @@ OF_CALLS = (
         f"{AUDITED}::test_each_refusal_leaves_one_line_that_names_guard_reason_and_policy",
     ),
     Mutant(
+        "-", "a line is lost with the run that is cut off", "worker/gateway.py",
+        "await asyncio.shield(self._journal.note(remark))",
+        "await self._journal.note(remark)",
+        f"{AUDITED}::test_a_refusal_is_on_record_though_its_run_is_cut_off_meanwhile",
+    ),
+    Mutant(
         "-", "a sensitive call leaves no line", "worker/gateway.py",
         "        if ruling.sensitive:",
         "        if False:",
