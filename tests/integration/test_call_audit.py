@@ -1,6 +1,7 @@
 """The audit of calls: every refusal, and every sensitive call before it leaves."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -8,7 +9,7 @@ from models import audit, call_audit
 from models.audit import BrokenChain
 from models.database import hot
 from models.gate import GateMode, flip
-from tests import bound_pipelines
+from tests import bound_pipelines, conftest
 from tests.bound_pipelines import SENT
 from tests.conftest import CATALOGUE, reload, until
 from worker import journal, use
@@ -108,19 +109,25 @@ async def test_every_row_of_the_ledger_names_the_policy_that_judged_it(submit, a
 async def test_a_refusal_is_on_record_though_its_run_is_cut_off_meanwhile(
     submit, attempt, governed, monkeypatch
 ):
-    """Its time is up, or somebody cancels it, while the line is on its way."""
+    """Its time is up, or somebody cancels it, while its line waits for its turn."""
     governed("tools: {deny: ['probe.*']}")
     real = call_audit.note
 
     async def slow(remarks):
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1)
         return await real(remarks)
 
     monkeypatch.setattr(journal, "note", slow)
-    run = await submit("five-writes", {})
-    task = asyncio.create_task(attempt(run))
-    await asyncio.sleep(0.1)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    shared = journal.Journal(patience=timedelta(seconds=2))
+    monkeypatch.setattr(conftest, "Journal", lambda **_: shared)
+    first, second = await submit("five-writes", {}), await submit("five-writes", {})
+    await hot().execute("UPDATE run SET dispatch_at = now() + interval '1 h' WHERE id = $1", second)
+    writing = asyncio.create_task(attempt(first))
+    await asyncio.sleep(0.3)
+    await hot().execute("UPDATE run SET dispatch_at = now() WHERE id = $1", second)
+    waiting = asyncio.create_task(attempt(second))
+    await asyncio.sleep(0.3)
+    waiting.cancel()
+    await asyncio.gather(writing, waiting, return_exceptions=True)
 
-    await until(lambda: hot().fetchval("SELECT count(*) FROM call_audit"), within_s=5)
+    await until(lambda: hot().fetchval("SELECT count(*) = 2 FROM call_audit"), within_s=4)
