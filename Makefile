@@ -29,7 +29,7 @@ check: install  ## Format, lint, types, import contracts, unit tests, every stat
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/unit tests/protocol
 test: install   ## Everything that needs real servers: PostgreSQL, Redis, RabbitMQ, Roundup
-	$(BIN)/pytest -q tests --ignore tests/unit --ignore tests/protocol
+	$(BIN)/pytest -q --durations=25 tests --ignore tests/unit --ignore tests/protocol
 
 ##@ Before a release
 chaos: install  ## Broken servers, a blow at every boundary of a run, four minutes of everything
