@@ -93,6 +93,9 @@ def gateways(url: str, policy: Path, folder: Path) -> Iterator[Callable[[], int]
         yield parent.fork
 
 
+_OFTEN = 6
+
+
 @dataclass
 class Hands:
     """Two processes, one of which is killed now and then, and what was seen meanwhile."""
@@ -102,6 +105,8 @@ class Hands:
     pids: list[int] = field(default_factory=list)
     pause_s: float = 1.0
     """From one kill to the next, about."""
+    tires: bool = False
+    """After some kills, ever longer pauses."""
     kills: int = 0
     short_of_money: set[object] = field(default_factory=set)
     """Days on which somebody waited for money."""
@@ -124,7 +129,9 @@ class Hands:
 
     async def _kill(self) -> None:
         while True:
-            await asyncio.sleep(self.chance.uniform(0.3, 1.7) * self.pause_s)
+            # Whose worker died twice is run alone, by a process that a busy machine starts slowly.
+            patience = max(1, self.kills - _OFTEN) if self.tires else 1
+            await asyncio.sleep(self.chance.uniform(0.3, 1.7) * self.pause_s * patience)
             victim = self.chance.randrange(2)
             with suppress(ProcessLookupError):
                 os.kill(self.pids[victim], signal.SIGKILL)
@@ -145,7 +152,7 @@ async def spend_on(
     async with days_of(day_s):
         with start(database, policy, tmp_path) as fork:
             chance = random.Random(runs)  # noqa: S311  # the same each time
-            hands = Hands(fork, chance, pause_s=pause_s)
+            hands = Hands(fork, chance, pause_s=pause_s, tires=start is workers)
             await hands.work(runs, within_s=500)
         await judge(hands, audited)
     print(f"{runs} runs, {hands.kills} kills, {len(hands.short_of_money)} days")  # noqa: T201  # -s
@@ -189,7 +196,7 @@ async def judge(hands: Hands, audited: int) -> None:
     assert booked == len(overrun) * (GREEDY - TWO)
 
 
-@pytest.mark.parametrize("start", [workers, gateways])
+@pytest.mark.parametrize("start", [pytest.param(workers, marks=pytest.mark.long), gateways])
 async def test_a_dollar_a_day_is_never_overdrawn_by_two_processes_that_die_over_midnights(
     submit, database, tmp_path, start
 ):

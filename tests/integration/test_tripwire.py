@@ -86,7 +86,7 @@ async def test_two_workers_whose_runs_fail_trip_once_and_only_a_person_opens_aga
     assert [each for each, _ in await notices()] == ["gate:fleet:1", "gate:fleet:3"]
     assert "sluice safe-mode off --reason" in (await notices())[0][1]
     flips = await hot().fetchval(
-        "SELECT count(*) FROM audit WHERE who = 'sluice'"
+        "SELECT count(*) FROM audit WHERE who = 'sluice' AND act = 'gate'"
         " AND at >= (SELECT min(created_at) FROM run)"
     )
     assert flips == 2
