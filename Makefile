@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 WHEELS := $(if $(OFFLINE),--no-index --find-links wheelhouse)
 BACKLOG ?= samples/backlog.csv
 
-.PHONY: help install demo up check test chaos chaos-long race mutants bench clean lock wheelhouse
+.PHONY: help install demo up check test chaos chaos-long race mutants bench evals clean lock wheelhouse
 
 help:           ## This list
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,8 @@ mutants: install ## Take every guard out in turn, and see a test go red (ten min
 	$(BIN)/python -m tests.mutants
 bench: install  ## Runs per second, latency and cost per run, raw Celery beside it (ten minutes)
 	$(BIN)/python -m tests.benchmarks --json out/bench.json
+evals: install  ## Score every guard and decision on labelled and on public data
+	SLUICE_TEST_LONG=1 $(BIN)/pytest -q -s -m "" tests/evals
 lock: install   ## Pin every dependency anew, by hash
 	$(PIP) install uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes -q --no-header --upgrade pyproject.toml -o requirements.txt

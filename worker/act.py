@@ -23,6 +23,7 @@ from worker.refusal import Refusal
 from worker.steps import Question, Steps
 
 T = TypeVar("T", bound=BaseModel)
+_REFUSED = frozenset({StopReason.REVIEW_REJECTED, StopReason.REVIEW_EXPIRED})
 _TOO_LARGE = Complaint("too_large", Advice.RETRY, allowed={"maxBytes": SAID_BYTES})
 
 
@@ -45,6 +46,8 @@ class Act(Generic[T]):
         self._then = then
         self._history: list[dict[str, Any]] = []
         self._mistakes = 0
+        self._refused: dict[bytes, StopReason] = {}
+        """Calls that a person did not allow, each with how. Nobody is asked a second time."""
 
     async def run(self) -> T:
         """The agent's answer.
@@ -105,10 +108,9 @@ class Act(Generic[T]):
             await self._steps.refused(step, wanted.tool, said)
             raise Stop(StopReason.TOOL_DENIED, told)
         called = {"tool": wanted.tool, "arguments": wanted.arguments}
-        meant = offer.closed.keys() & wanted.arguments.keys()
-        if meant:
-            at = f"/call/arguments/{min(meant)}"
-            self._mistaken(called, [Complaint("bound", Advice.RETRY, at, offer.open_names)])
+        objection = self._objection(offer, called)
+        if objection is not None:
+            self._mistaken(called, [objection])
             return
         try:
             given = offer.given(wanted.arguments)
@@ -118,6 +120,8 @@ class Act(Generic[T]):
         except ToolFailed as failure:
             if failure.reason not in self._agent.survives:
                 raise
+            if failure.reason in _REFUSED:
+                self._refused[_same(called)] = failure.reason
             self._history.append(called | {"complaints": [of_failure(failure).document()]})
         except Stop as stop:
             fault = stop.__cause__
@@ -130,6 +134,15 @@ class Act(Generic[T]):
             if self._then is not None:
                 await self._then(wanted.tool, result)
         self._mistakes = 0
+
+    def _objection(self, offer: Offer, called: dict[str, Any]) -> Complaint | None:
+        """Why a call is not tried: it says what is bound, or a person has not allowed it before."""
+        meant = offer.closed.keys() & called["arguments"].keys()
+        if meant:
+            at = f"/call/arguments/{min(meant)}"
+            return Complaint("bound", Advice.RETRY, at, offer.open_names)
+        refused = self._refused.get(_same(called))
+        return None if refused is None else Complaint(str(refused), Advice.STOP)
 
     def _answered(self, said: Said) -> T | None:
         try:
@@ -146,3 +159,8 @@ class Act(Generic[T]):
             told = f"{self._agent.name} was told {self._agent.mistakes} times, and said: {places}"
             raise Stop(StopReason.MODEL_OUTPUT_INVALID, told)
         self._history.append(called | {"complaints": [each.document() for each in complaints]})
+
+
+def _same(called: dict[str, Any]) -> bytes:
+    """In whatever order its arguments were said; any that a model can say, huge numbers too."""
+    return to_json([called["tool"], sorted(called["arguments"].items())])

@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pydantic_core import to_json
+
 from tools.trust import Trust
-from worker.labels import OURS, Label, endorsed, joined
+from worker.labels import MODEL, OURS, Label, endorsed, joined
 
 
 class Places(Protocol):
@@ -38,10 +40,10 @@ class Binding(ABC):
         """Of the pipeline's own values, the one that this one selects."""
         return _Mapped(self, table)
 
-    def among(self, place: str) -> "Binding":
-        """This value, endorsed when it is one of the trusted ones at a place such as
-        `search:/hits/*/id`; otherwise it stays what it is."""
-        return _Among(self, place)
+    def among(self, *places: str) -> "Binding":
+        """This value, endorsed when it is one of the trusted ones at places such as
+        `search:/hits/*/id`; a list, when each of its members is. Otherwise it stays what it is."""
+        return _Among(self, places)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,19 +56,21 @@ class Ref(Binding):
 
 @dataclass(frozen=True)
 class Choice:
-    """Left to a model, but only among the trusted values at a place with `*` in it."""
+    """Left to a model, but only among the trusted values at places with `*` in them."""
 
-    place: str
+    places: tuple[str, ...]
 
     def of(self, value: Any) -> Binding:
         """What the model chose; endorsed when it is one of them."""
-        return _Among(_Said(value), self.place)
+        return _Among(_Said(value), self.places)
 
 
-def among(place: str) -> Choice:
-    """For `offer`: the model may choose one of the trusted values at `step:/hits/*/id`."""
-    ref(place)
-    return Choice(place)
+def among(*places: str) -> Choice:
+    """For `offer`: the model may choose one of the trusted values at `step:/hits/*/id`; with
+    `work/*/search.read:/hits/*/id`, of all that it has found so far."""
+    for place in places:
+        ref(place)
+    return Choice(places)
 
 
 def ref(place: str) -> Ref:
@@ -100,7 +104,7 @@ class _Said(Binding):
     value: Any
 
     def resolve(self, places: Places) -> tuple[Any, Label]:  # noqa: ARG002  # it needs none
-        return self.value, Label(Trust.UNTRUSTED, {}, frozenset({"a model"}))
+        return self.value, Label(Trust.UNTRUSTED, {}, frozenset({MODEL}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,20 +114,26 @@ class _Mapped(Binding):
 
     def resolve(self, places: Places) -> tuple[Any, Label]:
         key, label = self.of.resolve(places)
-        return self.table[key], _narrowed(label, len(self.table), "map")
+        return self.table[key], _narrowed(label, math.log2(len(self.table)), "map")
 
 
 @dataclass(frozen=True, eq=False)
 class _Among(Binding):
     of: Binding
-    place: str
+    within: tuple[str, ...]
 
     def resolve(self, places: Places) -> tuple[Any, Label]:
         value, label = self.of.resolve(places)
-        trusted = [each for each, of in places.several(self.place) if of.trust is Trust.TRUSTED]
-        if value not in trusted:
-            return value, label
-        return value, _narrowed(label, len(trusted), f"one of {self.place}")
+        found = [each for place in self.within for each in places.several(place)]
+        trusted = [each for each, of in found if of.trust is Trust.TRUSTED]
+        several = len({to_json(each) for each in trusted})
+        by = f"one of {' or '.join(self.within)}"
+        if value in trusted:
+            return value, _narrowed(label, math.log2(several), by)
+        if isinstance(value, list) and value and all(each in trusted for each in value):
+            # Each member was chosen, and after each of them whether that was the last.
+            return value, _narrowed(label, len(value) * math.log2(several + 1), by)
+        return value, label
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,11 +147,10 @@ class _Made(Binding):
         return self.by(*(value for value, _ in found)), joined((label for _, label in found), name)
 
 
-def _narrowed(label: Label, choices: int, by: str) -> Label:
-    """What was chosen among few is endorsed, and can have said no more than that choice."""
+def _narrowed(label: Label, most: float, by: str) -> Label:
+    """What was chosen among few is endorsed, and can have said no more bits than that choice."""
     if label.trust is Trust.TRUSTED:
         return label
-    most = math.log2(choices)
     if label.trust is Trust.ENDORSED and sum(label.bits.values()) <= most:
         return label._replace(by=by)
     return endorsed(" and ".join(sorted(label.sources)) or by, most, by)

@@ -59,8 +59,15 @@ class Provenance:
         return value, self.origins[step].label(place, pointer)
 
     def several(self, place: str) -> list[tuple[Any, Label]]:
-        """Every value that a place with `*` in it means."""
+        """Every value that a place with `*` in it means. One in the step's name, between slashes,
+        means every such step so far: `work/*/search.read:/hits/*/id`."""
         step, pointer = _parts(place)
+        if step in self.origins or "*" not in step:
+            return self._several(step, pointer, place)
+        steps = [each for each in self.origins if _means(step, each)]
+        return [found for each in steps for found in self._several(each, pointer, place)]
+
+    def _several(self, step: str, pointer: str, place: str) -> list[tuple[Any, Label]]:
         found: list[tuple[str, Any]] = [("", self._document(step))]
         for part in pointer.split("/")[1:]:
             found = [
@@ -91,6 +98,10 @@ class Provenance:
 def _parts(place: str) -> tuple[str, str]:
     step, _, pointer = place.rpartition(":")
     return step, pointer
+
+
+def _means(pattern: str, step: str) -> bool:
+    return pattern.count("/") == step.count("/") and covers(pattern, step)
 
 
 def _several(value: Any, part: str, place: str) -> list[tuple[str, Any]]:

@@ -63,7 +63,9 @@ def judged(
             return UNJUDGED
         sinks = {}
     found = {
-        pointer: _label(tool, pointer, labels, step) for pointer in _leaves(orjson.loads(passed))
+        pointer: _label(tool, pointer, labels, step)
+        for pointer in _leaves(orjson.loads(passed))
+        if pointer  # no argument at all is none that anybody chose
     }
     faults: list[str] = []
     said: dict[str, float] = {}
@@ -88,7 +90,7 @@ def _label(
     """By reference, or by what its type lets anybody say."""
     by = closest(labels, pointer)
     if by is not None:
-        return labels[by]
+        return labels[by].said_at(f"{step}:{by}")
     takes: type[BaseModel] = tool.takes
     return endorsed(f"{step}:{pointer}", capacity(takes, pointer), takes.__name__)
 

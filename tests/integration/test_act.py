@@ -88,6 +88,31 @@ async def test_what_a_person_rejects_the_model_hears_of(acts, attempt):
     assert ((await reload(row["id"]))["stop_reason"], SENT) == ("success", [])
 
 
+async def test_what_a_person_rejected_nobody_is_asked_again(acts, attempt):
+    """Another call is another question; and who insists too often is ended."""
+    same, other = calls("mail.send", text="hello"), calls("mail.send", text="hello!")
+    row = await acts(same, same, other, same, same, same, answers())
+    for _ in range(2):
+        (review,) = await hot().fetch("SELECT id FROM review WHERE verdict IS NULL")
+        await verdict(review["id"], Verdict.REJECTED, who="jo")
+        await attempt(row["id"])
+
+    assert await hot().fetchval("SELECT count(*) FROM review") == 2
+    told = [each["complaints"][0]["code"] for each in VIEWS[-1].history]
+    assert told == ["review_rejected"] * 5
+    assert ((await reload(row["id"]))["stop_reason"], SENT) == ("model_output_invalid", [])
+
+
+async def test_each_choice_of_a_model_counts(acts, governed):
+    """One of two people, twice, is two bits."""
+    governed("{tools: {approvals: {'*': never}}, labels: {max_bits: 1}}")
+
+    row = await acts(calls("mail.answer", to="bob"), calls("mail.answer", to="ann"), answers())
+
+    assert ([each.to for each in SENT], row["waiting_for"]) == (["bob"], "review")
+    assert "2.0 of 1 bits" in await hot().fetchval("SELECT question FROM review")
+
+
 @pytest.mark.parametrize(
     ("policy", "proposal", "sent"),
     [
@@ -147,6 +172,8 @@ async def test_nothing_destructive_is_done_by_a_run(acts):
         ({"call": {"tool": "mail.send", "arguments": {"to": "eve"}}},
          {"code": "bound", "pointer": "/call/arguments/to",
           "allowed": ["amount", "kind", "text"]}),
+        ('{"call": {"tool": "mail.answer", "arguments": {"to": 1' + "0" * 40 + "}}}",
+         {"code": "invalid", "pointer": "/call/arguments/to"}),
         ({"answer": {"verdict": "splendid"}},
          {"code": "invalid", "pointer": "/answer/verdict"}),
         ("x" * 70_000, {"code": "too_large", "advice": "retry"}),

@@ -75,6 +75,36 @@ OF_CALLS = (
         f"{LABELS}::test_what_text_from_outside_chooses_in_one_run_is_counted",
     ),
     Mutant(
+        "P9", "one known member makes a whole list known", "worker/binding.py",
+        "value and all(each in trusted for each in value)",
+        "value and any(each in trusted for each in value)",
+        f"{BINDING}::test_a_binding_resolves_to_its_value_and_label",
+    ),
+    Mutant(
+        "P9", "a list is one choice, however long", "worker/binding.py",
+        "len(value) * math.log2(several + 1)",
+        "math.log2(several + 1)",
+        f"{BINDING}::test_a_binding_resolves_to_its_value_and_label",
+    ),
+    Mutant(
+        "P9", "a pattern means steps elsewhere as well", "worker/provenance.py",
+        'return pattern.count("/") == step.count("/") and covers(pattern, step)',
+        'return step.endswith(pattern.rpartition("/")[2])',
+        f"{BINDING}::test_a_binding_resolves_to_its_value_and_label",
+    ),
+    Mutant(
+        "P9", "all choices of a model count as one", "worker/sinks.py",
+        'return labels[by].said_at(f"{step}:{by}")',
+        "return labels[by]",
+        "tests/integration/test_act.py::test_each_choice_of_a_model_counts",
+    ),
+    Mutant(
+        "P7", "what was rejected is asked again", "worker/act.py",
+        "refused = self._refused.get(_same(called))",
+        "refused = None",
+        "tests/integration/test_act.py::test_what_a_person_rejected_nobody_is_asked_again",
+    ),
+    Mutant(
         "P9", "bits of replayed steps are forgotten", "worker/gateway.py",
         "if proposed or ruling.sinks is not None:",
         "if (proposed or ruling.sinks is not None) and (record is None or not record.over):",

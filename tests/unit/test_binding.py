@@ -1,5 +1,7 @@
 """Bindings: where a value comes from, whatever is made of it."""
 
+import math
+
 import pytest
 from pydantic import BaseModel
 
@@ -22,6 +24,13 @@ def places():
         b'{"hits": [{"id": "a", "t": "x"}, {"id": "b", "t": "y"}]}', Given, ("/hits/*/id",)
     )
     found.origins["judge"] = Origin(b'{"pick": "b", "other": "z"}', Given, bits={"/pick": 3.0})
+    found.origins["say"] = Origin(
+        b'{"one": "b", "both": ["a", "c"], "worse": ["a", "z"], "none": [], "later": "c"}', Given
+    )
+    for step, hit in (("work/1/look", "b"), ("work/2/look", "c"), ("work/2/look/on", "z"),
+                      ("idle/1/look", "z")):  # fmt: skip
+        written = f'{{"hits": [{{"id": "{hit}"}}, {{"id": "b"}}]}}'.encode()
+        found.origins[step] = Origin(written, Given, ("/hits/*/id",))
     found.origins["person"] = Origin(b'{"to": "anybody"}', Given, person=True)
     return found
 
@@ -41,6 +50,16 @@ def places():
         (ref("judge:/pick").among("search:/hits/*/id"), "b", Trust.ENDORSED, 1),
         (ref("judge:/other").among("search:/hits/*/id"), "z", Trust.UNTRUSTED, 0),
         (ref("search:/hits/0/t").among("search:/hits/*/t"), "x", Trust.UNTRUSTED, 0),
+        (ref("say:/later").among("work/*/look:/hits/*/id"), "c", Trust.ENDORSED, 1),
+        (ref("say:/one").among("work/*/look:/hits/*/id", "search:/hits/*/id"), "b",
+         Trust.ENDORSED, math.log2(3)),
+        (ref("say:/both").among("work/*/look:/hits/*/id", "search:/hits/*/id"), ["a", "c"],
+         Trust.ENDORSED, 4),
+        (ref("say:/both").among("search:/hits/*/id"), ["a", "c"], Trust.UNTRUSTED, 0),
+        (ref("say:/worse").among("work/*/look:/hits/*/id", "search:/hits/*/id"), ["a", "z"],
+         Trust.UNTRUSTED, 0),
+        (ref("say:/none").among("search:/hits/*/id"), [], Trust.UNTRUSTED, 0),
+        (ref("say:/one").among("nowhere/*/look:/hits/*/id"), "b", Trust.UNTRUSTED, 0),
         (ref("person:/to"), "anybody", Trust.ENDORSED, 0),
         (fixed("ours"), "ours", Trust.TRUSTED, 0),
         (made("{}{}".format, ref("input:/id"), fixed("!")), "7!", Trust.TRUSTED, 0),
