@@ -37,6 +37,8 @@ chaos: install  ## Broken servers, a blow at every boundary of a run, four minut
 	$(BIN)/python -m tests.chaos --minutes 4
 chaos-long: install ## An hour: 10,000 requests, hundreds of kills, both brokers
 	$(BIN)/python -m tests.chaos --long --logs out/chaos
+evals: install  ## A model that says anything at all, 100,000 runs (half an hour); every other score
+	SLUICE_TEST_LONG=1 $(BIN)/pytest -q -s --show-capture=no tests/evals
 race: install   ## 10,000 flips of the gate against eight writers (a quarter of an hour)
 	SLUICE_TEST_LONG=1 $(BIN)/pytest -q tests/race
 	$(BIN)/python -m tests.race --flips 10000

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, Column, Index, Text, text
 from sqlmodel import Field, SQLModel
 
 from models.audit import Act, BrokenChain, append
-from models.columns import when, word
+from models.columns import plain, when, word
 from models.database import hot
 from models.guard import Guard
 
@@ -96,9 +96,13 @@ _OF_RUN = f"SELECT {_COLUMNS}, sealed FROM call_audit WHERE run_id = $1 ORDER BY
 
 async def note(remarks: Sequence[Remark]) -> list[None]:
     """Write down, in one statement, what was refused or is about to leave; a repeat is one row."""
-    rows = [(each.id, *astuple(each)) for each in remarks]
+    rows = [(each.id, *map(_kept, astuple(each))) for each in remarks]
     await hot().execute(_NOTE, *[list(column) for column in zip(*rows, strict=True)])
     return [None] * len(remarks)
+
+
+def _kept(told: Any) -> Any:
+    return plain(told) if type(told) is str else told
 
 
 async def seal() -> int:

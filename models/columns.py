@@ -14,6 +14,12 @@ def word(kind: type[EnumClass]) -> Any:
     )
 
 
+def plain(told: str | None, most: int = 2_000) -> str | None:
+    """A text for people as a text column takes it: without NUL, which PostgreSQL refuses together
+    with the whole batch, and cut."""
+    return None if told is None else told[:most].replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 def when(*, nullable: bool = True, default: str | None = None) -> Any:
     """A moment by the database's clock; `default` is SQL."""
     return Field(

@@ -7,31 +7,38 @@ from uuid import UUID
 from models.database import hot
 from models.review import ReviewKind
 
-_OPEN = """
+_TOLD = r"""
+     CROSS JOIN LATERAL (
+         SELECT replace(r.proposal::text, '\u0000', '\ufffd')::json AS proposal,
+                replace(run.input::text, '\u0000', '\ufffd')::json AS input) AS told
+"""
+"""A NUL in one text from outside would make PostgreSQL refuse the whole list."""
+
+_OPEN = f"""
     SELECT r.id, r.run_id, r.tenant, r.kind, r.question, r.proposal, r.asked_at, r.decide_by,
-           coalesce(r.proposal->>'category', '') AS category,
-           run.input->>'id' AS ticket, run.input->>'subject' AS subject,
-           run.input->>'text' AS text, run.input->>'autonomy' AS autonomy
-      FROM review r JOIN run ON run.id = r.run_id
+           coalesce(told.proposal->>'category', '') AS category,
+           told.input->>'id' AS ticket, told.input->>'subject' AS subject,
+           told.input->>'text' AS text, told.input->>'autonomy' AS autonomy
+      FROM review r JOIN run ON run.id = r.run_id {_TOLD}
      WHERE r.verdict IS NULL
        AND ($1::text IS NULL OR r.kind = $1)
-       AND ($2::text IS NULL OR coalesce(r.proposal->>'category', '') = $2)
+       AND ($2::text IS NULL OR coalesce(told.proposal->>'category', '') = $2)
        AND ($3::text IS NULL OR run.pipeline = $3)
        AND ($4::uuid[] IS NULL OR r.id = ANY($4))
      ORDER BY r.asked_at, r.id LIMIT $5
-"""
+"""  # noqa: S608  # constants
 
-_GROUPS = """
-    SELECT r.kind, coalesce(r.proposal->>'category', '') AS category, count(*) AS reviews,
+_GROUPS = f"""
+    SELECT r.kind, coalesce(told.proposal->>'category', '') AS category, count(*) AS reviews,
            min(r.asked_at) AS oldest,
            (array_agg(r.id ORDER BY r.asked_at, r.id))[1:3] AS samples
-      FROM review r JOIN run ON run.id = r.run_id
+      FROM review r JOIN run ON run.id = r.run_id {_TOLD}
      WHERE r.verdict IS NULL
        AND ($1::text IS NULL OR r.kind = $1)
-       AND ($2::text IS NULL OR coalesce(r.proposal->>'category', '') = $2)
+       AND ($2::text IS NULL OR coalesce(told.proposal->>'category', '') = $2)
        AND ($3::text IS NULL OR run.pipeline = $3)
      GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
-"""
+"""  # noqa: S608  # constants
 
 _LIVING = "SELECT count(*) FROM worker WHERE last_seen > now() - interval '15 s'"
 

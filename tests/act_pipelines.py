@@ -83,6 +83,18 @@ async def count(args: Count, call: Call) -> Count:
     return args
 
 
+class Weight(Contract):
+    kg: float
+    n: int = 0
+
+
+@tool("weigh", effect=Effect.WRITE, timeout_s=5, key_kept_for_s=3600)
+async def weigh(args: Weight, call: Call) -> Nothing:
+    """Note a weight."""
+    SENT.append(Mail(to=str(args.kg)))
+    return Nothing()
+
+
 async def says(view: View) -> Reply:
     """The script's next line."""
     VIEWS.append(view)
@@ -107,7 +119,7 @@ def answers(text: str = "done") -> dict[str, Any]:
 @pipeline(
     "acting",
     version=1,
-    tools=[page, answer, send, note, delete, pay, count],
+    tools=[page, answer, send, note, delete, pay, count, weigh],
     trusts=["/customer", "/goal"],
     budget=Budget(steps=40, tool_calls=20, tokens=1_000),
 )
@@ -125,9 +137,19 @@ async def acting(flow: Flow, task: Task) -> Done:
             offer(note),
             offer(delete),
             offer(count),
+            offer(weigh),
         ],
     )
 
 
-PIPELINES: Catalogue = {("acting", 1): acting}
+@pipeline("misnaming", version=1, tools=[page, note])
+async def misnaming(flow: Flow, task: Task) -> Done:
+    """What a careless author might write."""
+    await flow.call("people", page)
+    return await flow.act(
+        task.goal, AGENT, goal="", offers=[offer(note)] * (2 if task.goal == "twice" else 1)
+    )
+
+
+PIPELINES: Catalogue = {("acting", 1): acting, ("misnaming", 1): misnaming}
 __all__ = ["PIPELINES", "Page"]

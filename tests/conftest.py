@@ -72,7 +72,8 @@ def lacking(what: str, why: str) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip by name what takes minutes, unless it is asked for."""
     if os.environ.get("SLUICE_TEST_LONG") != "1":
-        skipped = pytest.mark.skip(X)
+        told = "long: `make chaos` or `make evals` runs it (SLUICE_TEST_LONG=1)"
+        skipped = pytest.mark.skip(reason=told)
         for each in items:
             if each.get_closest_marker("long"):
                 each.add_marker(skipped)

@@ -21,5 +21,16 @@ def covers(pattern: str, pointer: str) -> bool:
 
 
 def closest(patterns: Iterable[str], pointer: str) -> str | None:
-    """The longest declared pointer that means a leaf."""
-    return max((each for each in patterns if covers(each, pointer)), key=len, default=None)
+    """The declared pointer that means a leaf the most closely."""
+    return max((each for each in patterns if covers(each, pointer)), key=_nearness, default=None)
+
+
+def escaped(name: str) -> str:
+    """A name as one part of a JSON pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _nearness(pattern: str) -> tuple[int, list[bool]]:
+    """By parts, not by letters: `/a` is nearer than `/*`, whichever is declared first."""
+    parts = pattern.split("/")
+    return len(parts), [each != "*" for each in parts]

@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-import orjson
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
@@ -18,6 +17,7 @@ from models.guard import Guard
 from models.run import StopReason
 from worker.agent import SAID_BYTES, Agent, Offer, Said, View, Wanted
 from worker.complaint import Advice, Complaint, of_contract, of_failure
+from worker.declared import schema_of
 from worker.outcome import Stop, ToolFailed
 from worker.refusal import Refusal
 from worker.steps import Question, Steps
@@ -42,6 +42,8 @@ class Act(Generic[T]):
         self._agent = agent
         self._goal = goal
         self._offers = {each.tool.name: each for each in offers}
+        if len(self._offers) < len(offers):
+            raise ValueError(f"{name} offers a tool twice: which of the two bindings is meant?")
         self._steps = steps
         self._then = then
         self._history: list[dict[str, Any]] = []
@@ -71,19 +73,11 @@ class Act(Generic[T]):
         raise Stop(StopReason.STEP_BUDGET, told)
 
     async def _ask(self, step: str, turn: int) -> Said | list[Complaint]:
-        view = View(
-            instructions=self._agent.instructions,
-            goal=self._goal,
-            tools=[each.shown() for each in self._offers.values()],
-            answer=self._agent.answer.model_json_schema(),
-            history=list(self._history),
-            turns_left=self._agent.turns - turn + 1,
-        )
         asked = to_json({"agent": self._agent.name, "goal": self._goal, "history": self._history})
         digest = hashlib.sha256(asked).digest()
         name = self._agent.name
         question = Question(name, to_json({"agent": name, "turn": turn}), digest)
-        text: str = from_json(await self._steps.once(step, question, lambda: self._reply(view)))
+        text: str = from_json(await self._steps.once(step, question, lambda: self._reply(turn)))
         if len(text) > SAID_BYTES:
             return [_TOO_LARGE]
         try:
@@ -91,10 +85,18 @@ class Act(Generic[T]):
         except ValidationError as error:
             return of_contract(error, Said)
         except ValueError:
-            return [Complaint("no_json", Advice.RETRY, allowed=Said.model_json_schema())]
+            return [Complaint("no_json", Advice.RETRY, allowed=schema_of(Said))]
 
-    async def _reply(self, view: View) -> tuple[bytes, int]:
+    async def _reply(self, turn: int) -> tuple[bytes, int]:
         """What the model says now, as the ledger can keep it."""
+        view = View(
+            instructions=self._agent.instructions,
+            goal=self._goal,
+            tools=[each.shown() for each in self._offers.values()],
+            answer=schema_of(self._agent.answer),
+            history=list(self._history),
+            turns_left=self._agent.turns - turn + 1,
+        )
         reply = await self._agent.model(view)
         said = reply.text
         text = said if isinstance(said, str) else said.decode(errors="replace")
@@ -113,10 +115,9 @@ class Act(Generic[T]):
             self._mistaken(called, [objection])
             return
         try:
-            given = offer.given(wanted.arguments)
-            result = await self._steps.call(
-                f"{step}/{wanted.tool}", offer.tool, given, proposed=True
-            )
+            place = f"{step}/{wanted.tool}"
+            given = offer.given(wanted.arguments, place)
+            result = await self._steps.call(place, offer.tool, given, proposed=True)
         except ToolFailed as failure:
             if failure.reason not in self._agent.survives:
                 raise
@@ -146,7 +147,7 @@ class Act(Generic[T]):
 
     def _answered(self, said: Said) -> T | None:
         try:
-            return self._agent.answer.model_validate_json(orjson.dumps(said.answer))
+            return self._agent.answer.model_validate_json(to_json(said.answer))
         except ValidationError as error:
             self._mistaken({}, of_contract(error, self._agent.answer, "/answer"))
         return None

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from models.run import StopReason
 from tools.tool import Tool
 from worker.binding import Binding, Choice
+from worker.declared import schema_of
 
 T = TypeVar("T", bound=BaseModel)
 SAID_BYTES = 64 * 1024
@@ -103,22 +104,25 @@ class Offer:
     def open_names(self) -> list[str]:
         return sorted(self.tool.takes.model_fields.keys() - self.closed.keys())
 
-    def given(self, said: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of a call: what the model said, held against what it may choose from, and
-        what the pipeline has bound."""
+    def given(self, said: Mapping[str, Any], step: str) -> dict[str, Any]:
+        """The arguments of a step's call: what the model said, held against what it may choose
+        from, and what the pipeline has bound."""
         given: dict[str, Any] = dict(said)
         for name, each in self.bound.items():
             if isinstance(each, Binding):
                 given[name] = each
             elif name in said:
-                given[name] = each.of(said[name])
+                given[name] = each.of(said[name], f"{step}:/{name}")
         return given
 
     def shown(self) -> dict[str, Any]:
         """As the model sees it: what is left open, as a JSON schema."""
-        schema, names = self.tool.takes.model_json_schema(), self.open_names
-        schema["properties"] = {name: schema["properties"][name] for name in names}
-        schema["required"] = [each for each in schema.get("required", []) if each in names]
+        takes: type[BaseModel] = self.tool.takes
+        whole, names = schema_of(takes), self.open_names
+        schema = whole | {
+            "properties": {name: whole["properties"][name] for name in names},
+            "required": [each for each in whole.get("required", []) if each in names],
+        }
         return {"name": self.tool.name, "about": self.tool.about, "arguments": schema}
 
 

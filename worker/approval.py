@@ -4,16 +4,18 @@ import hashlib
 from datetime import timedelta
 from typing import Any
 
-import orjson
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from config.policy_approvals import Approval, When
 from models.guard import Guard
 from models.review import ReviewKind
+from models.run import StopReason
 from models.verdict import approved_calls
+from tools.misfit import faults
 from tools.tool import Tool
 from worker.order import Order
-from worker.outcome import Ask, Question
+from worker.outcome import Ask, Question, Stop
 
 DECIDE_WITHIN = timedelta(days=7)
 _PROPOSED = Approval(When.ALWAYS)
@@ -25,6 +27,25 @@ def exactly(tool: Tool[Any, Any], args: BaseModel) -> bytes:
     return hashlib.sha256(b"approval\0" + tool.name.encode() + b"\0" + whole).digest()
 
 
+def legible(tool: Tool[Any, Any], args: BaseModel) -> None:
+    """Refuse arguments that their own JSON does not tell: that is all that labels and a person see.
+
+    Such as a number without end, which is written as null; a secret; a field left out of it.
+
+    Raises:
+        Stop: `tool_denied`.
+    """
+    whole = args.__pydantic_serializer__.to_json(args, round_trip=True)
+    told = f"{tool.name} was given what its JSON does not tell"
+    try:
+        same = tool.takes.model_validate_json(whole) == args
+    except ValidationError as error:
+        told = f"{told}: {faults(error)}"
+        raise Stop(StopReason.TOOL_DENIED, told, Guard.CONTRACT) from error
+    if not same:
+        raise Stop(StopReason.TOOL_DENIED, told, Guard.CONTRACT)
+
+
 async def reasons(order: Order, tenant: str) -> tuple[str, ...]:
     """Why a person must allow this call; empty when none need be asked."""
     rule = order.ruling.approval
@@ -33,7 +54,7 @@ async def reasons(order: Order, tenant: str) -> tuple[str, ...]:
     if rule is None or rule.when is When.NEVER:
         return order.judged.faults
     approved = await approved_calls(tenant, order.tool.name) if rule.when is When.FIRST else 0
-    args = orjson.loads(order.args.__pydantic_serializer__.to_json(order.args))
+    args = from_json(order.args.__pydantic_serializer__.to_json(order.args))
     if not rule.asked_of(args, approved):
         return order.judged.faults
     told = "a model proposed it" if rule is _PROPOSED else f"the policy says {rule}"

@@ -9,14 +9,14 @@ await flow.call("open", ticket.create,
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pydantic_core import to_json
 
 from tools.trust import Trust
-from worker.labels import MODEL, OURS, Label, endorsed, joined
+from worker.labels import OURS, Label, endorsed, joined
 
 
 class Places(Protocol):
@@ -60,9 +60,10 @@ class Choice:
 
     places: tuple[str, ...]
 
-    def of(self, value: Any) -> Binding:
-        """What the model chose; endorsed when it is one of them."""
-        return _Among(_Said(value), self.places)
+    def of(self, value: Any, at: str) -> Binding:
+        """What the model chose at this place, `work/3/mail.send:/to`; endorsed when it is one of
+        them. Each place is one choice: two of them say twice as much."""
+        return _Among(_Said(value, at), self.places)
 
 
 def among(*places: str) -> Choice:
@@ -102,9 +103,10 @@ class _Fixed(Binding):
 @dataclass(frozen=True, eq=False)
 class _Said(Binding):
     value: Any
+    at: str
 
     def resolve(self, places: Places) -> tuple[Any, Label]:  # noqa: ARG002  # it needs none
-        return self.value, Label(Trust.UNTRUSTED, {}, frozenset({MODEL}))
+        return self.value, Label(Trust.UNTRUSTED, {}, frozenset({self.at}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +116,8 @@ class _Mapped(Binding):
 
     def resolve(self, places: Places) -> tuple[Any, Label]:
         key, label = self.of.resolve(places)
-        return self.table[key], _narrowed(label, math.log2(len(self.table)), "map")
+        most = math.log2(len(self.table))
+        return self.table[key], _narrowed(label, most, "map", repr(self.table))
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,13 +129,15 @@ class _Among(Binding):
         value, label = self.of.resolve(places)
         found = [each for place in self.within for each in places.several(place)]
         trusted = [each for each, of in found if of.trust is Trust.TRUSTED]
-        several = len({to_json(each) for each in trusted})
+        several = len({to_json(each, fallback=repr) for each in trusted})
         by = f"one of {' or '.join(self.within)}"
-        if value in trusted:
-            return value, _narrowed(label, math.log2(several), by)
-        if isinstance(value, list) and value and all(each in trusted for each in value):
+        if one := _ours(trusted, value):
+            return one[0], _narrowed(label, math.log2(several), by, by)
+        members = [_ours(trusted, each) for each in value] if isinstance(value, list) else []
+        if members and all(members):
             # Each member was chosen, and after each of them whether that was the last.
-            return value, _narrowed(label, len(value) * math.log2(several + 1), by)
+            most = len(members) * math.log2(several + 1)
+            return [each[0] for each in members], _narrowed(label, most, by, by)
         return value, label
 
 
@@ -147,10 +152,20 @@ class _Made(Binding):
         return self.by(*(value for value, _ in found)), joined((label for _, label in found), name)
 
 
-def _narrowed(label: Label, most: float, by: str) -> Label:
-    """What was chosen among few is endorsed, and can have said no more bits than that choice."""
+def _ours(trusted: Sequence[Any], value: Any) -> list[Any]:
+    """Those that are the same as JSON: to Python 1, 1.0 and True are equal, to a target three."""
+    written = to_json(value, fallback=repr)
+    return [each for each in trusted if each == value and to_json(each, fallback=repr) == written]
+
+
+def _narrowed(label: Label, most: float, by: str, among: str) -> Label:
+    """What was chosen among few is endorsed, and can have said no more bits than that choice.
+
+    The same text chooses anew in each set that it chooses `among`.
+    """
     if label.trust is Trust.TRUSTED:
         return label
     if label.trust is Trust.ENDORSED and sum(label.bits.values()) <= most:
         return label._replace(by=by)
-    return endorsed(" and ".join(sorted(label.sources)) or by, most, by)
+    place = f"{' and '.join(sorted(label.sources))} among {among}"
+    return endorsed(place, most, by)._replace(sources=label.sources)

@@ -3,6 +3,7 @@
 Never a raw message: what a target says of itself may be text from outside.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from models.run import StopReason
+from worker.declared import schema_of
 from worker.outcome import ToolFailed
 
 _SHOWN = 5
@@ -51,7 +53,7 @@ class Complaint:
 
 def of_contract(error: ValidationError, model: type[BaseModel], at: str = "") -> list[Complaint]:
     """What does not fit a model, place by place, with what would."""
-    schema = model.model_json_schema()
+    schema = schema_of(model)
     return [
         Complaint(
             code=_CODES.get(fault["type"], "invalid"),
@@ -68,7 +70,7 @@ def of_failure(failure: ToolFailed) -> Complaint:
     return Complaint(code=str(failure.reason), advice=_ADVICE.get(failure.reason, Advice.STOP))
 
 
-def _allowed(schema: dict[str, Any], loc: tuple[int | str, ...], *, unknown: bool) -> Any:
+def _allowed(schema: Mapping[str, Any], loc: tuple[int | str, ...], *, unknown: bool) -> Any:
     """The schema of the place; of an unknown field, the names that are known there."""
     here: Any = schema
     for part in loc[:-1] if unknown else loc:
@@ -82,7 +84,7 @@ def _allowed(schema: dict[str, Any], loc: tuple[int | str, ...], *, unknown: boo
     return {name: here[name] for name in here if name not in {"title", "$defs", "description"}}
 
 
-def _resolved(here: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def _resolved(here: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
     name = str(here.get("$ref", "")).rpartition("/")[2]
-    found: dict[str, Any] = schema.get("$defs", {}).get(name, {}) if name else here
+    found: Mapping[str, Any] = schema.get("$defs", {}).get(name, {}) if name else here
     return found

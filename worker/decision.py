@@ -6,6 +6,10 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.run import StopReason
+from tools.misfit import misfit
+from worker.outcome import Stop
+
 
 class Answer(BaseModel):
     """The base of what a decision answers: how sure it is, and why."""
@@ -44,6 +48,20 @@ class Decision(Generic[T]):
         if answer is None and self.model is not None:
             answer = await self.model(**inputs)
         return self.fallback if answer is None else answer
+
+    def written(self, found: Any) -> bytes:
+        """An answer as it is recorded.
+
+        Raises:
+            Stop: It is none of the type that was asked for: nothing is recorded.
+        """
+        try:
+            answer: bytes = found.__pydantic_serializer__.to_json(found, warnings="error")
+            self.answer.model_validate_json(answer)
+        except (ValueError, AttributeError) as error:
+            told = f"{self.name} was answered outside its type: {misfit(found, error)}"
+            raise Stop(StopReason.MODEL_OUTPUT_INVALID, told) from error
+        return answer
 
     def by_rule(self, **inputs: Any) -> T | None:
         """What the rules alone say; None where none of them answers."""

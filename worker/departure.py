@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from models.columns import plain
 from models.database import hot
 from models.run import RunStatus, StopReason, WaitingFor
 from worker.outcome import LostLease
@@ -82,7 +83,7 @@ async def leave(departures: Sequence[Departure]) -> list[BaseException | None]:
         [each.stop_reason for each in departures],
         [each.waiting_for for each in departures],
         [each.delay_s for each in departures],
-        [each.detail for each in departures],
+        [plain(each.detail) for each in departures],
         [each.result for each in departures],
         [each.error for each in departures],
         [each.bug for each in departures],

@@ -51,12 +51,14 @@ class Flow:
         return await self._steps.call(step, tool, arguments)
 
     async def decide(self, step: str, decision: Decision[T], /, **inputs: Any) -> T:
-        """Answer a typed question by rules or model; the answer is recorded with what was asked."""
+        """Answer a typed question by rules or model; the answer is recorded with what was asked.
+
+        An answer that is none of the question's type ends the run as `model_output_invalid`.
+        """
         asked = to_json({"decision": decision.name, "inputs": inputs})
 
         async def answer() -> tuple[bytes, int]:
-            found = await decision.decide(**inputs)
-            return found.__pydantic_serializer__.to_json(found), 0
+            return decision.written(await decision.decide(**inputs)), 0
 
         question = Question(decision.name, asked, hashlib.sha256(asked).digest())
         written = await self._steps.once(step, question, answer)
@@ -73,6 +75,7 @@ class Flow:
         The answer is a model's: nothing in it is trusted but what its type bounds. `then` gets
         each result, for `flow.partial` and the like.
         """
+        self._steps.begin(name)  # for references may mean it
         answer = await Act(name, agent, goal, offers, self._steps, then=then).run()
         self._held.provenance.origins[name] = Origin(answer, agent.answer)
         return answer

@@ -30,18 +30,17 @@ from models.run import StopReason
 from tools.health import Health
 from tools.misfit import faults
 from tools.tool import Tool
-from worker.approval import question, reasons
+from worker.approval import legible, question, reasons
 from worker.gatekeeper import Gatekeeper
 from worker.held import Held
 from worker.journal import Journal
-from worker.labels import Label
 from worker.order import Order
 from worker.outcome import Ask, GateShut, LostLease, Overtaken, Snooze, Stop, ToolFailed
 from worker.provenance import Origin
 from worker.record import Record
 from worker.refusal import Refusal, refused_by
 from worker.ruling import Rulings
-from worker.sinks import Judged, bound, judged
+from worker.sinks import Bound, Judged, bound, judged
 from worker.step_line import tell
 from worker.trip import Trip
 from worker.turnstile import Turnstile
@@ -114,7 +113,7 @@ class Gateway:
     ) -> Order:
         """What is to be done, its arguments parsed, and where they come from."""
         ruling = self._rulings.of(held.tenant, held.pipeline, tool)
-        given, labels = bound(given, held.provenance)
+        given, references = bound(given, held.provenance)
         args = _parse(tool, given, strict=ruling.strict, proposed=proposed)
         passed = args.__pydantic_serializer__.to_json(args, exclude_unset=True)
         if len(passed) > ruling.most_bytes[0]:
@@ -123,8 +122,10 @@ class Gateway:
         digest = hashlib.sha256(tool.name.encode() + b"\0" + passed).digest()
         record = held.record.get(step)
         order = Order(step, number, tool, args, passed, digest, record, ruling, proposed)
+        if proposed or ruling.sinks is not None or ruling.approval is not None:
+            legible(tool, args)
         if proposed or ruling.sinks is not None:
-            order.judged = _judged(held, order, labels)  # a replayed step's bits count as well
+            order.judged = _judged(held, order, references)  # a replayed step's bits count as well
         return order
 
     async def _carry_out(
@@ -215,12 +216,13 @@ async def _approve(held: Held, order: Order) -> None:
         raise question(order)
 
 
-def _judged(held: Held, order: Order, labels: Mapping[str, Label]) -> Judged:
+def _judged(held: Held, order: Order, given: Mapping[str, Bound]) -> Judged:
     return judged(
         order.tool,
+        order.args,
         order.ruling.sinks,
         order.passed,
-        labels,
+        given,
         step=order.step,
         proposed=order.proposed,
         provenance=held.provenance,

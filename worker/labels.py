@@ -10,9 +10,6 @@ from typing import Any, NamedTuple
 
 from tools.trust import Trust
 
-MODEL = "a model"
-"""The source of what a model says, before it is known at which step it said so."""
-
 
 class Label(NamedTuple):
     """Of one value."""
@@ -33,13 +30,6 @@ class Label(NamedTuple):
         if self.sources:
             told["from"] = sorted(self.sources)
         return told | ({"by": self.by} if self.by else {})
-
-    def said_at(self, place: str) -> "Label":
-        """With what a model chose counted at the argument it chose it for: each choice is one."""
-        if MODEL not in self.bits:
-            return self
-        bits = {place if of == MODEL else of: many for of, many in self.bits.items()}
-        return self._replace(bits=bits)
 
 
 OURS = Label(Trust.TRUSTED)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 
+from models.columns import plain
 from models.database import hot
 from models.identity import uuid7
 from models.ledger import EntryState
@@ -104,7 +105,7 @@ async def park(parkings: Sequence[Parking]) -> list[BaseException | None]:
             [each.run_id for each in parkings],
             [each.attempt for each in parkings],
             [each.active_s for each in parkings],
-            ["; ".join(q.text for q in each.questions)[:500] for each in parkings],
+            [plain("; ".join(q.text for q in each.questions), 500) for each in parkings],
             [sum(q.fresh for q in each.questions) for each in parkings],
             [
                 sum(q.fresh for q in each.questions if q.kind is ReviewKind.APPROVAL)
@@ -127,7 +128,7 @@ async def _ask(connection: Any, asked: Sequence[tuple[Parking, Question]]) -> No
         [q.step for _, q in asked],
         [each.tenant for each, _ in asked],
         [q.kind for _, q in asked],
-        [q.text for _, q in asked],
+        [plain(q.text) for _, q in asked],
         [q.proposal for _, q in asked],
         [orjson.dumps(q.answer_schema) for _, q in asked],
         [q.approves for _, q in asked],

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import orjson
 from pydantic import BaseModel
+from pydantic_core import from_json
 
-from tools.trust import Trust, covers
+from tools.trust import Trust, covers, escaped
 from worker.capacity import capacity
 from worker.labels import Label, endorsed
 
@@ -39,9 +39,11 @@ class Origin(NamedTuple):
 class Provenance:
     """One run's, rebuilt the same way on every replay."""
 
-    __slots__ = ("_documents", "_said", "origins")
+    __slots__ = ("_ahead", "_documents", "_said", "origins")
 
-    def __init__(self) -> None:
+    def __init__(self, said: Mapping[str, float] | None = None) -> None:
+        """`said`: by step, what text from outside chose in the writes of earlier attempts."""
+        self._ahead = dict(said or {})
         self.origins: dict[str, Origin] = {}
         self._documents: dict[str, Any] = {}
         self._said: dict[str, float] = {}
@@ -78,11 +80,16 @@ class Provenance:
         origin = self.origins[step]
         return [(value, origin.label(f"{step}:{at}", at)) for at, value in found]
 
-    def say(self, bits: Mapping[str, float]) -> float:
-        """Count what text from outside chose in a write; how many bits of this run that makes."""
+    def say(self, bits: Mapping[str, float], step: str) -> float:
+        """Count what text from outside chose in a write; how many bits of this run that makes.
+
+        Writes of earlier attempts count before a replay comes by them: steps side by side may
+        come in another order than they did.
+        """
+        self._ahead.pop(step, None)
         for place, many in bits.items():
             self._said[place] = max(many, self._said.get(place, 0.0))
-        return sum(self._said.values())
+        return sum(self._said.values()) + sum(self._ahead.values())
 
     def _document(self, step: str) -> Any:
         if step not in self._documents:
@@ -91,7 +98,7 @@ class Provenance:
                 raise ValueError(f"a reference to {step!r}, but the run has not come to that step")
             written = origin.written
             plain = written.model_dump_json() if isinstance(written, BaseModel) else written
-            self._documents[step] = orjson.loads(plain)
+            self._documents[step] = from_json(plain)
         return self._documents[step]
 
 
@@ -105,10 +112,11 @@ def _means(pattern: str, step: str) -> bool:
 
 
 def _several(value: Any, part: str, place: str) -> list[tuple[str, Any]]:
+    """By name as a pointer has it: whoever chooses the names of a map cannot make one of two."""
     if part != "*":
         return [(part, _below(value, part, place))]
     if isinstance(value, dict):
-        return list(value.items())
+        return [(escaped(name), each) for name, each in value.items()]
     return [(str(n), each) for n, each in enumerate(value)] if isinstance(value, list) else []
 
 

@@ -33,6 +33,14 @@ class Record(NamedTuple):
     """Since the first intent, by the database's clock."""
     clear_s: float
     """Until the last try can no longer be under way; negative when that is past."""
+    labels: bytes | None = None
+
+    @property
+    def said_bits(self) -> float:
+        """What text from outside chose in it, if it was a write that may have left."""
+        if not self.labels or self.effect == "read" or self.state is EntryState.RELEASED:
+            return 0.0
+        return float(sum(each.get("bits", 0.0) for each in orjson.loads(self.labels).values()))
 
     @property
     def over(self) -> bool:
@@ -62,7 +70,8 @@ _LOAD = """
     SELECT run_id, step, number, state, args_hash, tries, token, reserved_usd, result, error,
            tool, effect, args,
            extract(epoch FROM now() - created_at)::float AS age_s,
-           coalesce(extract(epoch FROM quiet_at - now()), 0)::float AS clear_s
+           coalesce(extract(epoch FROM quiet_at - now()), 0)::float AS clear_s,
+           labels
       FROM ledger_entry WHERE run_id = ANY($1::uuid[]) ORDER BY run_id, number
 """
 

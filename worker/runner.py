@@ -26,7 +26,7 @@ from worker.outcome import Ask, GateShut, LostLease, Snooze, Stop, ToolFailed
 from worker.pace import Pace
 from worker.parking import Parking
 from worker.pipeline import Catalogue, Pipeline
-from worker.provenance import INPUT, Origin
+from worker.provenance import INPUT, Origin, Provenance
 from worker.repetition import Repetition
 
 log = structlog.get_logger()
@@ -73,6 +73,7 @@ class Runner:
                 records = await self._journal.load(held.id)
                 held.record = {each.step: each for each in records}
                 held.pace = Pace(records)
+                held.provenance = Provenance({r.step: r.said_bits for r in records if r.said_bits})
             policy = self._gateway.rulebook.of(held.tenant, held.pipeline)
             held.budget = held.budget.within(policy.agent.budgets)
             held.repetition = Repetition(policy.agent.loop_detection)

@@ -1,19 +1,28 @@
 """Sinks: which arguments of a call need which trust, and whether their values have it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
 from pydantic import BaseModel
+from pydantic_core import from_json
 
 from tools.tool import Tool
-from tools.trust import Trust, closest
+from tools.trust import Trust, closest, escaped
 from worker.binding import Binding
-from worker.capacity import capacity
-from worker.labels import Label, endorsed
+from worker.capacity import capacity, spread
+from worker.labels import Label, endorsed, joined
 from worker.provenance import Provenance
+from worker.standing import derived, leaves, stands
 
 _PLAIN = (str, int, float, bool, type(None))
+
+
+class Bound(NamedTuple):
+    """What a reference came to."""
+
+    value: Any
+    label: Label
 
 
 class Judged(NamedTuple):
@@ -30,23 +39,24 @@ UNJUDGED = Judged()
 
 def bound(
     arguments: Mapping[str, Any], provenance: Provenance
-) -> tuple[Mapping[str, Any], dict[str, Label]]:
-    """The arguments with every binding resolved, and the labels of those, by JSON pointer."""
+) -> tuple[Mapping[str, Any], dict[str, Bound]]:
+    """The arguments with every binding resolved, and what those came to, by JSON pointer."""
     if all(isinstance(each, _PLAIN) for each in arguments.values()):
         return arguments, {}
-    labels: dict[str, Label] = {}
+    found: dict[str, Bound] = {}
     given = {
-        name: _resolved(value, f"/{_escaped(name)}", provenance, labels)
+        name: _resolved(value, f"/{escaped(name)}", provenance, found)
         for name, value in arguments.items()
     }
-    return given, labels
+    return given, found
 
 
 def judged(
     tool: Tool[Any, Any],
+    args: BaseModel,
     sinks: Mapping[str, Trust] | None,
     passed: bytes,
-    labels: Mapping[str, Label],
+    given: Mapping[str, Bound],
     *,
     step: str,
     proposed: bool,
@@ -62,11 +72,7 @@ def judged(
         if not (proposed and tool.writes):
             return UNJUDGED
         sinks = {}
-    found = {
-        pointer: _label(tool, pointer, labels, step)
-        for pointer in _leaves(orjson.loads(passed))
-        if pointer  # no argument at all is none that anybody chose
-    }
+    found = _labels(tool, args, from_json(passed), given, step)
     faults: list[str] = []
     said: dict[str, float] = {}
     for pointer, label in found.items():
@@ -76,54 +82,77 @@ def judged(
             faults.append(f"{pointer} needs to be {needed.name.lower()}, and is {_told(label)}")
         if needed > Trust.UNTRUSTED:
             said |= label.bits
-    if tool.writes and said:
-        bits = provenance.say(said)
-        if bits > max_bits:
+    if tool.writes:
+        bits = provenance.say(said, step)
+        if said and bits > max_bits:
             faults.append(f"text from outside would have chosen {bits:.1f} of {max_bits:g} bits")
     told = orjson.dumps({pointer: label.document() for pointer, label in found.items()})
     return Judged(told, tuple(faults))
 
 
-def _label(
-    tool: Tool[Any, Any], pointer: str, labels: Mapping[str, Label], step: str
-) -> Label:  # fmt: skip
-    """By reference, or by what its type lets anybody say."""
-    by = closest(labels, pointer)
-    if by is not None:
-        return labels[by].said_at(f"{step}:{by}")
+def _labels(
+    tool: Tool[Any, Any], args: BaseModel, passed: Any, given: Mapping[str, Bound], step: str
+) -> dict[str, Label]:
+    """Of each leaf: by its reference, or by what its type lets anybody say.
+
+    Where a contract's own code put another value than was bound there, or one of its own, it may
+    have made that of any of the arguments.
+    """
+    # No argument at all is none that anybody chose.
+    places = {leaf: _nearest(given, leaf) for leaf in leaves(passed) if leaf}
+    labels = {
+        leaf: _typed(tool, leaf, step) if by is None else _bound(tool, by, given[by].label, step)
+        for leaf, by in places.items()
+    }
+    moved = {by for by in given if not stands(tool.takes, passed, by, given[by].value)}
+    changed = [leaf for leaf, by in places.items() if by in moved]
+    changed += derived(args)
+    if changed:
+        anything = joined(
+            [*labels.values(), *(each.label for each in given.values())], "a contract"
+        )
+        labels |= dict.fromkeys(changed, anything)
+    return labels
+
+
+def _nearest(given: Mapping[str, Bound], pointer: str) -> str | None:
+    """The reference at a place, or at the closest above it; names are names here, `*` as well."""
+    while pointer not in given:
+        if not pointer:
+            return None
+        pointer = pointer.rpartition("/")[0]
+    return pointer
+
+
+def _typed(tool: Tool[Any, Any], pointer: str, step: str) -> Label:
+    """What anybody could say there: the value, how long its list is, how its map names it."""
     takes: type[BaseModel] = tool.takes
-    return endorsed(f"{step}:{pointer}", capacity(takes, pointer), takes.__name__)
+    label = endorsed(f"{step}:{pointer}", capacity(takes, pointer), takes.__name__)
+    more = [endorsed(f"{step}:{at}", bits, "") for at, bits in spread(takes, pointer)]
+    return joined([label, *more], takes.__name__) if more else label
 
 
-def _leaves(value: Any, at: str = "") -> Iterator[str]:
-    if isinstance(value, dict) and value:
-        for name, each in value.items():
-            yield from _leaves(each, f"{at}/{_escaped(name)}")
-    elif isinstance(value, list) and value:
-        for n, each in enumerate(value):
-            yield from _leaves(each, f"{at}/{n}")
-    else:
-        yield at
+def _bound(tool: Tool[Any, Any], pointer: str, label: Label, step: str) -> Label:
+    """A name in a map is no part of what a reference vouches for."""
+    takes: type[BaseModel] = tool.takes
+    names = [endorsed(f"{step}:{at}", bits, "") for at, bits in spread(takes, pointer, lists=False)]
+    return joined([label, *names], label.by) if names else label
 
 
-def _resolved(value: Any, at: str, provenance: Provenance, labels: dict[str, Label]) -> Any:
+def _resolved(value: Any, at: str, provenance: Provenance, found: dict[str, Bound]) -> Any:
     if isinstance(value, Binding):
-        found, labels[at] = value.resolve(provenance)
-        return found
+        found[at] = Bound(*value.resolve(provenance))
+        return found[at].value
     if isinstance(value, dict):
         return {
-            name: _resolved(each, f"{at}/{_escaped(str(name))}", provenance, labels)
+            name: _resolved(each, f"{at}/{escaped(str(name))}", provenance, found)
             for name, each in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_resolved(each, f"{at}/{n}", provenance, labels) for n, each in enumerate(value)]
+        return [_resolved(each, f"{at}/{n}", provenance, found) for n, each in enumerate(value)]
     return value
 
 
 def _told(label: Label) -> str:
     of = f" (of {', '.join(sorted(label.sources))})" if label.sources else ""
     return f"{label.trust.name.lower()}{of}"
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")

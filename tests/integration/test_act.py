@@ -6,6 +6,7 @@ from models.database import hot
 from models.review import Verdict
 from models.run import StopReason
 from models.verdict import answer as verdict
+from producer.review_selection import Selection
 from tests import act_pipelines
 from tests.act_pipelines import DELETED, SCRIPT, SENT, VIEWS, answers, calls
 from tests.conftest import CATALOGUE, document, reload
@@ -135,7 +136,7 @@ async def test_without_a_person_a_model_may_only_choose_among_the_known(
 
 
 @pytest.mark.parametrize(
-    "name", ["pay", "mail.forward", "ticket.create", "", "page.read ", "x" * 200]
+    "name", ["pay", "mail.forward", "ticket.create", "", "page.read ", "x" * 200, "pay\0"]
 )
 async def test_a_tool_that_was_not_offered_ends_the_run(acts, name):
     row = await acts(calls(name, to="eve", amount=5), answers())
@@ -179,6 +180,9 @@ async def test_nothing_destructive_is_done_by_a_run(acts):
         ("x" * 70_000, {"code": "too_large", "advice": "retry"}),
         (b"\xff\xfe{", {"code": "no_json"}),
         ('{"call": null, "answer": null}', {"code": "invalid"}),
+        ('{"answer": {"text": 100000000000000000000}}',
+         {"code": "invalid", "pointer": "/answer/text"}),
+        ('{"call": {"tool": "mail.send", "arguments": {"a\\u0000": 1}}}', {"code": "unknown"}),
     ],
 )  # fmt: skip
 async def test_what_fits_no_contract_is_explained_and_nothing_happens(acts, said, complaint):
@@ -264,3 +268,60 @@ async def test_a_failure_that_the_model_cannot_mend_ends_the_run(acts, world, er
     if reason == "success":
         told = VIEWS[1].history[0]["complaints"]
         assert told == [{"code": "tool_failed", "advice": "stop"}], "not in the target's words"
+
+
+async def test_what_no_text_column_takes_is_told_without_it(acts):
+    """A NUL would refuse the batch, with whatever else is in it."""
+    row = await acts('{"call": {"tool": "mail.send", "arguments": {"a\\u0000b": 1}}}')
+
+    assert (row["stop_reason"], row["bugs"]) == ("model_output_invalid", 0)
+    assert "/a\N{REPLACEMENT CHARACTER}b unknown" in row["detail"]
+
+
+async def test_a_text_that_no_text_column_takes_hides_no_review_from_the_people(acts):
+    await acts(calls("mail.send", text="a\0b"))
+
+    (review,) = await Selection().reviews(10)
+    assert document(review["proposal"])["text"] == "a\0b"
+    assert [each["reviews"] for each in await Selection().groups()] == [1]
+
+
+async def test_each_choice_of_a_model_is_counted(acts, governed):
+    governed("tools: {approvals: {'*': never}}\nlabels: {max_bits: 2}")
+    row = await acts(*[calls("mail.answer", to=to, text="x") for to in ("ann", "bob", "ann")])
+
+    assert [each.to for each in SENT] == ["ann", "bob"]
+    assert row["waiting_for"] == "review"
+    assert "3.0 of 2 bits" in await hot().fetchval("SELECT question FROM review")
+
+
+@pytest.mark.parametrize("said", ["1e999", "NaN", "-Infinity"])
+async def test_a_number_that_json_does_not_tell_is_neither_shown_nor_sent(acts, said):
+    row = await acts(
+        '{"call": {"tool": "weigh", "arguments": {"kg": %s}}}' % said,  # noqa: UP031  # braces
+        answers(),
+    )
+
+    assert (row["stop_reason"], SENT) == ("success", [])
+    assert VIEWS[1].history[0]["complaints"][0]["pointer"] == "/call/arguments/kg"
+
+
+async def test_a_number_of_400_digits_is_a_number(acts):
+    row = await acts(
+        '{"call": {"tool": "weigh", "arguments": {"kg": 1, "n": %s}}}' % ("9" * 400)
+    )  # braces
+
+    assert row["waiting_for"] == "review"
+
+
+async def test_the_name_of_an_agents_work_is_a_checkpoint_like_any(submit, attempt):
+    for name, told in (("input", "references mean the run's input"), ("people", "used once")):
+        run = await submit("misnaming", {"goal": name})
+        await attempt(run)
+        assert told in (await reload(run))["detail"]
+
+
+async def test_a_tool_is_offered_once(submit, attempt):
+    run = await submit("misnaming", {"goal": "twice"})
+    await attempt(run)
+    assert "offers a tool twice" in (await reload(run))["detail"]

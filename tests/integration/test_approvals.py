@@ -192,3 +192,20 @@ async def test_what_a_person_allowed_is_not_tried_for_ever(parked, attempt, worl
     await attempt(run)
 
     assert (await reload(run))["stop_reason"] == "tool_failed"
+
+
+@pytest.mark.parametrize("way", ["secret", "left out", "endless", "its own words"])
+async def test_what_a_person_could_not_read_is_not_asked_about_and_not_done(
+    submit, attempt, governed, way
+):
+    """What is approved is the JSON of the arguments: it has to tell all of them."""
+    governed("tools: {approvals: {'vault.*': always}}")
+    run = await submit("vault", {"way": way})
+
+    await attempt(run)
+
+    row = await reload(run)
+    assert (row["stop_reason"], SENT) == ("tool_denied", [])
+    assert "what its JSON does not tell" in row["detail"]
+    assert await hot().fetchval("SELECT count(*) FROM review") == 0
+    assert "eve" not in row["detail"]

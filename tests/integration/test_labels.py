@@ -4,7 +4,7 @@ import pytest
 
 from models.database import hot
 from tests import bound_pipelines
-from tests.bound_pipelines import SENT
+from tests.bound_pipelines import SENT, Asked, Said
 from tests.conftest import CATALOGUE, document, reload
 
 CATALOGUE |= bound_pipelines.PIPELINES
@@ -126,3 +126,41 @@ async def test_no_policy_lets_text_from_outside_choose_a_recipient(submit, attem
     await attempt(run)
 
     assert ((await reload(run))["waiting_for"], SENT) == ("review", [])
+
+
+async def test_what_has_left_counts_though_a_replay_comes_by_it_later(submit, attempt, governed):
+    governed("labels: {max_bits: 2}")
+    run = await submit("side-by-side", {})
+    await attempt(run)
+    assert [each.to for each in SENT] == ["quick"]
+    await hot().execute("DELETE FROM review")
+    await hot().execute("DELETE FROM ledger_entry WHERE step = 'send-slow'")
+    await hot().execute("UPDATE run SET status = 'queued', waiting_for = NULL, dispatch_at = now()")
+
+    await attempt(run)
+
+    assert [each.to for each in SENT] == ["quick"]
+    assert (await reload(run))["waiting_for"] == "review"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Said.model_construct(kind="bomb", confidence=1),
+        Said.model_construct(kind="alert", confidence=float("nan")),
+        Said.model_construct(kind="alert", confidence=1, to="\ud800"),
+        Said.model_construct(kind="alert", confidence=1, to={"deep": []}),
+        Said.model_construct(confidence=1),
+        "alert",
+        Asked(),
+    ],
+)
+async def test_an_answer_outside_its_type_ends_the_run_and_is_not_recorded(submit, attempt, said):
+    bound_pipelines.ANSWERS[:] = [said]
+    run = await submit("judging", {})
+
+    await attempt(run)
+
+    row = await reload(run)
+    assert (row["status"], row["stop_reason"]) == ("finished", "model_output_invalid")
+    assert await hot().fetchval("SELECT count(*) FROM ledger_entry") == 0

@@ -6,6 +6,8 @@ LABELS, APPROVALS = "tests/integration/test_labels.py", "tests/integration/test_
 AUDITED = "tests/integration/test_call_audit.py"
 ACT = "tests/integration/test_act.py"
 CAPACITY, BINDING = "tests/unit/test_capacity.py", "tests/unit/test_binding.py"
+ACT, STANDING = "tests/integration/test_act.py", "tests/unit/test_standing.py"
+_STANDS = f"{STANDING}::test_only_what_stands_where_it_was_bound_has_the_trust_of_its_reference"
 
 OF_CALLS = (
     Mutant(
@@ -70,19 +72,19 @@ OF_CALLS = (
     ),
     Mutant(
         "P9", "bits are not counted", "worker/sinks.py",
-        "if bits > max_bits:",
+        "if said and bits > max_bits:",
         "if False:",
         f"{LABELS}::test_what_text_from_outside_chooses_in_one_run_is_counted",
     ),
     Mutant(
         "P9", "one known member makes a whole list known", "worker/binding.py",
-        "value and all(each in trusted for each in value)",
-        "value and any(each in trusted for each in value)",
+        "return [each[0] for each in members], _narrowed(label, most, by, by)",
+        "pass\n        if any(members):\n            return value, _narrowed(label, 1, by, by)",
         f"{BINDING}::test_a_binding_resolves_to_its_value_and_label",
     ),
     Mutant(
         "P9", "a list is one choice, however long", "worker/binding.py",
-        "len(value) * math.log2(several + 1)",
+        "len(members) * math.log2(several + 1)",
         "math.log2(several + 1)",
         f"{BINDING}::test_a_binding_resolves_to_its_value_and_label",
     ),
@@ -91,12 +93,6 @@ OF_CALLS = (
         'return pattern.count("/") == step.count("/") and covers(pattern, step)',
         'return step.endswith(pattern.rpartition("/")[2])',
         f"{BINDING}::test_a_binding_resolves_to_its_value_and_label",
-    ),
-    Mutant(
-        "P9", "all choices of a model count as one", "worker/sinks.py",
-        'return labels[by].said_at(f"{step}:{by}")',
-        "return labels[by]",
-        "tests/integration/test_act.py::test_each_choice_of_a_model_counts",
     ),
     Mutant(
         "P7", "what was rejected is asked again", "worker/act.py",
@@ -205,5 +201,113 @@ OF_CALLS = (
         "if len(written) <= most_bytes else None",
         "if most_bytes else None",
         "tests/integration/test_policy_in_force.py::test_what_is_too_large_is_not_sent_and_not_kept",
+    ),
+    Mutant(
+        "P7", "arguments that their JSON does not tell are let through", "worker/gateway.py",
+        "            legible(tool, args)\n",
+        "            pass\n",
+        f"{APPROVALS}::test_what_a_person_could_not_read_is_not_asked_about_and_not_done",
+    ),
+    Mutant(
+        "P9", "all choices of a model are one", "worker/agent.py",
+        'each.of(said[name], f"{step}:/{name}")',
+        'each.of(said[name], "a model")',
+        f"{ACT}::test_each_choice_of_a_model_is_counted",
+    ),
+    Mutant(
+        "P9", "a text that chooses in many sets chooses once", "worker/binding.py",
+        "{' and '.join(sorted(label.sources))} among {among}\"",
+        "{' and '.join(sorted(label.sources))}\"",
+        f"{BINDING}::test_one_text_that_chooses_in_two_sets_chooses_twice",
+    ),
+    Mutant(
+        "P9", "True is one of 1 and 2", "worker/binding.py",
+        "if each == value and to_json(each, fallback=repr) == written]",
+        "if each == value]",
+        f"{BINDING}::test_a_binding_resolves_to_its_value_and_label",
+    ),
+    Mutant(
+        "P9", "a name in a map reaches below it", "worker/provenance.py",
+        "(escaped(name), each)",
+        "(name, each)",
+        f"{BINDING}::test_whoever_names_the_entries_of_a_map_makes_none_of_them_trusted",
+    ),
+    Mutant(
+        "P9", "what has left does not count until a replay comes by", "worker/provenance.py",
+        " + sum(self._ahead.values())",
+        "",
+        f"{LABELS}::test_what_has_left_counts_though_a_replay_comes_by_it_later",
+    ),
+    Mutant(
+        "P9", "a tuple has the type of its first", "worker/capacity.py",
+        "if get_origin(kind) is not tuple or kinds[-1] is Ellipsis:",
+        "if True:",
+        f"{CAPACITY}::test_a_field_carries_as_many_bits_as_it_has_values",
+    ),
+    Mutant(
+        "P9", "a validator cannot widen a type", "worker/capacity.py",
+        " or any(isinstance(each, _ANYTHING) for each in bounds):\n        return INFINITE",
+        ":\n        return INFINITE",
+        f"{CAPACITY}::test_a_field_carries_as_many_bits_as_it_has_values",
+    ),
+    Mutant(
+        "P9", "how long a list is says nothing", "worker/sinks.py",
+        "    return joined([label, *more], takes.__name__) if more else label",
+        "    return label",
+        _STANDS,
+    ),
+    Mutant(
+        "P9", "a name in a map says nothing", "worker/sinks.py",
+        "    return joined([label, *names], label.by) if names else label",
+        "    return label",
+        _STANDS,
+    ),
+    Mutant(
+        "P9", "what a contract puts elsewhere keeps its trust", "worker/sinks.py",
+        "    moved = {by for by in given if not stands(tool.takes, passed, by, given[by].value)}",
+        "    moved = set[str]()",
+        _STANDS,
+    ),
+    Mutant(
+        "P9", "what a contract makes by itself is ours", "worker/sinks.py",
+        "    changed += derived(args)\n",
+        "",
+        _STANDS,
+    ),
+    Mutant(
+        "P9", "the pointer of most letters is the closest", "tools/trust.py",
+        "key=_nearness",
+        "key=len",
+        "tests/unit/test_trust.py::test_the_closest_pointer_is_meant_in_whatever_order_they_stand",
+    ),
+    Mutant(
+        "P9", "an agent's work may take any name", "worker/flow.py",
+        "        self._steps.begin(name)  # for references may mean it\n",
+        "",
+        f"{ACT}::test_the_name_of_an_agents_work_is_a_checkpoint_like_any",
+    ),
+    Mutant(
+        "P9", "a tool is offered twice, and the last binding holds", "worker/act.py",
+        "if len(self._offers) < len(offers):",
+        "if False:",
+        f"{ACT}::test_a_tool_is_offered_once",
+    ),
+    Mutant(
+        "P8", "a decision's answer is recorded unread", "worker/decision.py",
+        "            self.answer.model_validate_json(answer)\n",
+        "",
+        f"{LABELS}::test_an_answer_outside_its_type_ends_the_run_and_is_not_recorded",
+    ),
+    Mutant(
+        "P8", "a NUL in a text refuses its batch", "models/columns.py",
+        r'[:most].replace("\0", "\N{REPLACEMENT CHARACTER}")',
+        "[:most]",
+        f"{ACT}::test_what_no_text_column_takes_is_told_without_it",
+    ),
+    Mutant(
+        "-", "a NUL in one proposal hides all reviews", "producer/review_selection.py",
+        r"SELECT replace(r.proposal::text, '\u0000', '\ufffd')::json AS proposal",
+        "SELECT r.proposal",
+        f"{ACT}::test_a_text_that_no_text_column_takes_hides_no_review_from_the_people",
     ),
 )  # fmt: skip

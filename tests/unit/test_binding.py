@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from tools.trust import Trust
-from worker.binding import fixed, made, ref
+from worker.binding import among, fixed, made, ref
 from worker.provenance import Origin, Provenance
 
 
@@ -31,6 +31,11 @@ def places():
                       ("idle/1/look", "z")):  # fmt: skip
         written = f'{{"hits": [{{"id": "{hit}"}}, {{"id": "b"}}]}}'.encode()
         found.origins[step] = Origin(written, Given, ("/hits/*/id",))
+
+    found.origins["map"] = Origin(
+        b'{"rows": {"x/id": "eve", "x": {"id": "ann"}}, "n": [1, 2]}', Given, ("/rows/*/id", "/n")
+    )
+    found.origins["said"] = Origin(b'{"one": true, "float": 1.0, "n": 1, "big": 1}', Given)
     found.origins["person"] = Origin(b'{"to": "anybody"}', Given, person=True)
     return found
 
@@ -60,6 +65,12 @@ def places():
          Trust.UNTRUSTED, 0),
         (ref("say:/none").among("search:/hits/*/id"), [], Trust.UNTRUSTED, 0),
         (ref("say:/one").among("nowhere/*/look:/hits/*/id"), "b", Trust.UNTRUSTED, 0),
+
+
+        (ref("said:/n").among("map:/n/*"), 1, Trust.ENDORSED, 1),
+        (ref("said:/one").among("map:/n/*"), True, Trust.UNTRUSTED, 0),
+        (ref("said:/float").among("map:/n/*"), 1.0, Trust.UNTRUSTED, 0),
+        (fixed("eve").among("map:/rows/*"), "eve", Trust.TRUSTED, 0),
         (ref("person:/to"), "anybody", Trust.ENDORSED, 0),
         (fixed("ours"), "ours", Trust.TRUSTED, 0),
         (made("{}{}".format, ref("input:/id"), fixed("!")), "7!", Trust.TRUSTED, 0),
@@ -91,5 +102,41 @@ def test_a_reference_to_what_is_not_there_says_so(places, place):
 
 def test_what_was_said_once_is_not_counted_twice():
     found = Provenance()
-    assert found.say({"judge:/pick": 3.0}) == 3
-    assert found.say({"judge:/pick": 1.0, "judge:/other": 2.0}) == 5
+    assert found.say({"judge:/pick": 3.0}, "a") == 3
+    assert found.say({"judge:/pick": 1.0, "judge:/other": 2.0}, "b") == 5
+
+
+def test_whoever_names_the_entries_of_a_map_makes_none_of_them_trusted(places):
+    labels = {each["id"] if isinstance(each, dict) else each: of.trust
+              for each, of in places.several("map:/rows/*")}  # fmt: skip
+    assert labels == {"eve": Trust.UNTRUSTED, "ann": Trust.UNTRUSTED}
+
+
+def test_one_text_that_chooses_in_two_sets_chooses_twice(places):
+    text = ref("judge:/other")
+    first = text.map({"z": 1, "y": 2})
+    chosen = [first, first, text.map({"z": 3, "y": 4}), text.map({"z": 1, "y": 2})]
+
+    said = [places.say(each.resolve(places)[1].bits, "") for each in chosen]
+
+    assert said == [1, 1, 2, 2]
+
+
+def test_a_model_that_chooses_at_two_places_chooses_twice(places):
+    choice = among("search:/hits/*/id")
+    chosen = [
+        choice.of("a", "work/1:/to"),
+        choice.of("a", "work/1:/cc"),
+        choice.of("b", "work/2:/to"),
+    ]
+
+    said = [places.say(each.resolve(places)[1].bits, "") for each in chosen]
+
+    assert said == [1, 2, 3]
+
+
+def test_what_earlier_attempts_let_it_choose_counts_before_a_replay_comes_by():
+    found = Provenance({"first": 3.0, "second": 2.0})
+    assert found.say({"a:/x": 1.0}, "new") == 6
+    assert found.say({"a:/y": 3.0}, "first") == 6
+    assert found.say({}, "second") == 4
