@@ -90,8 +90,10 @@ class Replay:
             self._over = True
             return "deny"
         self._calls += 1
-        given = {name: self._bound(tool, name, each) for name, each in (call["args"] or {}).items()}
         step = f"work/{self._calls}/{tool.name}"
+        given = {
+            name: self._bound(tool, name, each, step) for name, each in (call["args"] or {}).items()
+        }
         found = bridge().wait(
             bridge().propose(self._held, tool, given, step=step, allowed=self._tools)
         )
@@ -114,17 +116,21 @@ class Replay:
         self._over = not told or self._mistakes >= _ENDS
         return "deny"
 
-    def _bound(self, tool: Tool[Any, Any], name: str, value: Any) -> Any:
+    def _bound(self, tool: Tool[Any, Any], name: str, value: Any, step: str) -> Any:
         """A value, by reference to where it is attributed to."""
         if isinstance(value, list):
-            return [self._bound(tool, name, each) for each in value]
+            return [
+                self._bound(tool, name, each, f"{step}/{number}")
+                for number, each in enumerate(value)
+            ]
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             if spoken(value, self._prompt):
                 return made(lambda _: value, ref("input:/prompt"))
             source = SOURCES.get((self._suite, name))
             readers = [each for each, vouched in VOUCHED.items() if source in vouched]
             if source is not None:
-                return among(*(f"work/*/{each}:/vouched/{source}/*" for each in readers)).of(value)
+                known = among(*(f"work/*/{each}:/vouched/{source}/*" for each in readers))
+                return known.of(value, f"{step}:/{name}")
         return value
 
 
