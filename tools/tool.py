@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from config.policy_egress import Reach
 from models.run import StopReason
+from tools.misfit import unsteady
 from tools.trust import Trust
 
 A = TypeVar("A", bound=BaseModel)
@@ -236,4 +237,6 @@ def _contract(name: str, run: Callable[..., Any]) -> tuple[Any, Any]:
             raise TypeError(f"{name} must annotate its {role} with a Pydantic model")
         if model.model_config.get("extra") != "forbid":
             raise TypeError(f"{name}: {model.__name__} must forbid unknown fields (Contract)")
+    if why := unsteady(takes):  # a resumed run would ask something else
+        raise TypeError(f"{name}: {takes.__name__} is not the same twice: {why}")
     return takes, gives

@@ -29,10 +29,14 @@ def _once(found: list[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _sorted(found: list[str]) -> list[str]:
+    return sorted(set(found))
+
+
 class Letter(Contract):
     to: str = ""
     cc: Annotated[list[str], AfterValidator(_once)] = Field(default=[])
-    also: set[str] = Field(default=set())
+    also: Annotated[list[str], AfterValidator(_sorted)] = Field(default=[])
     amount: Decimal = Decimal(0)
     text: str = ""
     fields: dict[str, str] = Field(default={})
