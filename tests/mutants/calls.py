@@ -5,6 +5,7 @@ from tests.mutants.mutant import Mutant
 LABELS, APPROVALS = "tests/integration/test_labels.py", "tests/integration/test_approvals.py"
 AUDITED = "tests/integration/test_call_audit.py"
 ACT = "tests/integration/test_act.py"
+TOOL = "tests/unit/test_tool.py"
 CAPACITY, BINDING = "tests/unit/test_capacity.py", "tests/unit/test_binding.py"
 ACT, STANDING = "tests/integration/test_act.py", "tests/unit/test_standing.py"
 _STANDS = f"{STANDING}::test_only_what_stands_where_it_was_bound_has_the_trust_of_its_reference"
@@ -309,5 +310,17 @@ OF_CALLS = (
         r"SELECT replace(r.proposal::text, '\u0000', '\ufffd')::json AS proposal",
         "SELECT r.proposal",
         f"{ACT}::test_a_text_that_no_text_column_takes_hides_no_review_from_the_people",
+    ),
+    Mutant(
+        "P7", "an argument may be a set", "tools/misfit.py",
+        '            return "a set has no order: take a list"\n',
+        "            pass\n",
+        f"{TOOL}::test_arguments_that_would_not_be_the_same_in_a_resumed_run_are_refused_at_import",
+    ),
+    Mutant(
+        "P7", "a default may be another one each time", "tools/misfit.py",
+        "            if once != twice:\n",
+        "            if False:\n",
+        f"{TOOL}::test_arguments_that_would_not_be_the_same_in_a_resumed_run_are_refused_at_import",
     ),
 )  # fmt: skip
