@@ -23,6 +23,7 @@ class Act(StrEnum):
     OVERRUN = "overrun"  # a target charged more for a call than was reserved
     BREAKER = "breaker"  # a breaker opened or closed, or was held so by an operator
     CONNECTION = "connection"  # a target was named for a tenant or for all, or taken away
+    MEMORY = "memory"  # what was remembered was purged by an operator
 
 
 class Audit(SQLModel, table=True):

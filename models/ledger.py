@@ -27,6 +27,8 @@ class StepKind(StrEnum):
     CALL = "call"
     DECIDE = "decide"
     ASK = "ask"
+    REMEMBER = "remember"
+    RECALL = "recall"
 
 
 class LedgerEntry(SQLModel, table=True):

@@ -17,6 +17,7 @@ from config.surroundings import servers
 from models import schema
 from models.database import DatabaseUnfit, close_database, hot, open_database
 from models.guard import lacking, standing
+from models.memory import ROLE, Wall, wall
 from producer.redacted import said
 from producer.tables import console
 
@@ -99,9 +100,22 @@ async def _database(url: str, within_s: float) -> list[Finding]:
             found.append(
                 Finding("guards", well=not lacks or None, told=told if lacks else "proven")
             )
+            found.append(_memory(await wall()))
         return found
     finally:
         await close_database()
+
+
+def _memory(found: Wall) -> Finding:
+    if found is not Wall.NONE:
+        told = f"two walls between tenants: its queries, and row-level security by {found}"
+        return Finding("memory", well=True, told=told)
+    told = (
+        "only its queries keep tenants' memories apart: this login passes by row-level security, or"
+        f" that is off. As an administrator: CREATE ROLE {ROLE} NOLOGIN; GRANT {ROLE} TO (login);"
+        f" GRANT SELECT, INSERT, UPDATE, DELETE ON memory TO {ROLE}"
+    )
+    return Finding("memory", well=None, told=told)
 
 
 def _broker(url: str | None, settings: Settings) -> Finding:

@@ -55,7 +55,7 @@ _EMPTY = "DELETE FROM gate; INSERT INTO gate (scope, mode) VALUES ('fleet', 'ope
     for table in (
         "run", "request_key", "ledger_entry", "review", "refusal", "worker", "desk_ticket",
         "api_key", "tenant", "contract", "tombstone", "notice", "timeline", "pulse", "spend",
-        "breaker", "call_audit", "guard", "connection",
+        "breaker", "call_audit", "guard", "connection", "memory",
     )
 )  # fmt: skip
 CATALOGUES = '["worker.pipelines", "tests.pipelines"]'

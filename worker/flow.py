@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+from models.memory import Scope
 from models.review import ReviewKind
 from tools.tool import Tool
 from worker.act import Act, Then
@@ -19,6 +20,7 @@ from worker.departure import Partial
 from worker.gateway import Gateway
 from worker.held import Held
 from worker.journal import Journal
+from worker.memory import Filled, Memory
 from worker.outcome import Ask, GateShut, LostLease, Outcome, Snooze, Stop
 from worker.outcome import Question as Asked
 from worker.provenance import Origin
@@ -45,6 +47,7 @@ class Flow:
         self._steps = Steps(held, gateway, journal, tools)
         self._held = held
         self._journal = journal
+        self._memory = Memory(self._steps)
 
     async def call(self, step: str, tool: Tool[A, R], /, **arguments: Any) -> R:
         """Use a tool, once. Its final failure raises ToolFailed, which may be caught."""
@@ -130,6 +133,26 @@ class Flow:
                 ours = {name: fixed(value) for name, value in each.arguments.items()}
                 await self._steps.call(each.step, each.tool, ours, undoes=True)
                 await self._journal.undo(Undone(self._held.id, self._held.attempt, each.of))
+
+    async def remember(
+        self, step: str, *, scope: Scope, key: str, value: BaseModel | Filled, ttl: timedelta
+    ) -> None:
+        """Keep a value for later runs of this tenant, for as long as `ttl`; the last one counts.
+
+        A model's instance counts as text from outside; `filled(Model, part=ref(...))` keeps labels.
+        Like any write it waits for the gate; a roll-back leaves it as it is.
+
+        Raises:
+            Stop: Its names or its value are too large, or do not fit.
+        """
+        await self._memory.remember(step, scope, key, value, ttl)
+
+    async def recall(self, step: str, kind: type[M], /, *, scope: Scope, key: str) -> M | None:
+        """What a run of this tenant has remembered; None: nothing that is there still, or fits.
+
+        References into this step have the labels that the value had when it was remembered.
+        """
+        return await self._memory.recall(step, kind, scope, key)
 
     async def partial(self, value: BaseModel) -> None:
         """Keep the best result so far; whatever stops the run later, the client gets it."""

@@ -84,6 +84,16 @@ class Gatekeeper:
             needs = GateMode.READ_ONLY if looking else self.needs(tool)
             self._refuse(needs, held, f"tool:{tool.name}")
 
+    async def admit_memory(self, held: Held) -> None:
+        """Let something be remembered: a write, though it needs no tool.
+
+        Raises:
+            GateShut, DatabaseAway: As for a call.
+        """
+        if not self.clear:
+            await self._see()
+            self._refuse(GateMode.OPEN, held, "")
+
     @property
     def clear(self) -> bool:
         """Every gate was open when it was last seen, and that was just now: `admit` lets pass."""

@@ -151,7 +151,7 @@ async def intend(entries: Sequence[Entry]) -> list[BaseException | None]:
     if paid:  # perhaps nobody has opened today's windows yet
         await open_windows([each.run_id for each in entries if each.usd])
         answers = await _flush(entries, paid=True)
-    return await _explained(entries, answers)
+    return await explained(entries, answers)
 
 
 async def _flush(entries: Sequence[Entry], *, paid: bool) -> list[BaseException | None]:
@@ -174,7 +174,7 @@ async def _flush(entries: Sequence[Entry], *, paid: bool) -> list[BaseException 
     return await accounted(entries, rows, refusal=GateShut)
 
 
-async def _explained(
+async def explained(
     entries: Sequence[Entry], answers: list[BaseException | None]
 ) -> list[BaseException | None]:
     """Say of each refusal whose gate it was, or which ceiling; where it is neither any more, it

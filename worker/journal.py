@@ -12,6 +12,7 @@ from models.pulse import FAILURES, NOTHING, Beat
 from worker.checkpoint import Entry, record, settle
 from worker.departure import Departure, Partial, keep, leave
 from worker.intent import intend
+from worker.keeping import Found, Keeping, Wanted, find, keep_safe
 from worker.parking import Parking, park
 from worker.record import Record, load
 from worker.rollback import Undone, undone
@@ -37,6 +38,10 @@ class Journal:
             _plain(self._leave), limit=200, patience_s=seconds
         )
         self.park: Batcher[Parking, None] = Batcher(_plain(park), limit=50, patience_s=seconds)
+        self.remember: Batcher[Keeping, None] = Batcher(
+            _plain(keep_safe), limit=32, patience_s=seconds
+        )
+        self.recall: Batcher[Wanted, Found | None] = Batcher(find, limit=32, patience_s=seconds)
         self.note: Batcher[Remark, None] = Batcher(_plain(note), patience_s=seconds)
         self._beat = NOTHING
 

@@ -31,6 +31,13 @@ class Label(NamedTuple):
             told["from"] = sorted(self.sources)
         return told | ({"by": self.by} if self.by else {})
 
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> "Label":
+        """As it was kept: how many bits it can have carried, and no longer where each came from."""
+        sources = frozenset(told.get("from", ()))
+        bits = {"": float(told["bits"])} if "bits" in told else {}
+        return cls(Trust[told["trust"].upper()], bits, sources, told.get("by", ""))
+
 
 OURS = Label(Trust.TRUSTED)
 

@@ -24,9 +24,16 @@ class Origin(NamedTuple):
     """By JSON pointer: how much can be said there at most, where the type does not tell."""
     person: bool = False
     """A person has seen and approved it."""
+    kept: Mapping[str, Label] = {}
+    """By JSON pointer: the labels that parts of it had when they were remembered."""
 
     def label(self, place: str, pointer: str) -> Label:
         """Trusted by declaration, endorsed by a person or by its type, or not at all."""
+        was = next((each for at, each in self.kept.items() if _is_within(pointer, at)), None)
+        if was is not None and was.trust is Trust.TRUSTED:
+            return Label(Trust.TRUSTED, {}, frozenset({place}))
+        if was is not None and was.trust is Trust.ENDORSED:
+            return endorsed(place, sum(was.bits.values()), f"{was.by}, remembered")
         if any(covers(each, pointer) for each in self.trusted):
             return Label(Trust.TRUSTED, {}, frozenset({place}))
         if self.person:
@@ -55,9 +62,7 @@ class Provenance:
             ValueError: There is no such step yet, or nothing at that pointer.
         """
         step, pointer = _parts(place)
-        value = self._document(step)
-        for part in pointer.split("/")[1:]:
-            value = _below(value, part, place)
+        value = found(self._document(step), pointer, place)
         return value, self.origins[step].label(place, pointer)
 
     def several(self, place: str) -> list[tuple[Any, Label]]:
@@ -67,18 +72,18 @@ class Provenance:
         if step in self.origins or "*" not in step:
             return self._several(step, pointer, place)
         steps = [each for each in self.origins if _means(step, each)]
-        return [found for each in steps for found in self._several(each, pointer, place)]
+        return [pair for each in steps for pair in self._several(each, pointer, place)]
 
     def _several(self, step: str, pointer: str, place: str) -> list[tuple[Any, Label]]:
-        found: list[tuple[str, Any]] = [("", self._document(step))]
+        every: list[tuple[str, Any]] = [("", self._document(step))]
         for part in pointer.split("/")[1:]:
-            found = [
+            every = [
                 (f"{at}/{name}", below)
-                for at, value in found
+                for at, value in every
                 for name, below in _several(value, part, place)
             ]
         origin = self.origins[step]
-        return [(value, origin.label(f"{step}:{at}", at)) for at, value in found]
+        return [(value, origin.label(f"{step}:{at}", at)) for at, value in every]
 
     def say(self, bits: Mapping[str, float], step: str) -> float:
         """Count what text from outside chose in a write; how many bits of this run that makes.
@@ -100,6 +105,23 @@ class Provenance:
             plain = written.model_dump_json() if isinstance(written, BaseModel) else written
             self._documents[step] = from_json(plain)
         return self._documents[step]
+
+
+def found(document: Any, pointer: str, place: str) -> Any:
+    """What stands at a JSON pointer; `place` is how it was asked for.
+
+    Raises:
+        ValueError: Nothing does.
+    """
+    value = document
+    for part in pointer.split("/")[1:]:
+        value = _below(value, part, place)
+    return value
+
+
+def _is_within(pointer: str, at: str) -> bool:
+    """It, or below it; no part of it is a wildcard, for what was remembered names what is there."""
+    return pointer == at or pointer.startswith(f"{at}/")
 
 
 def _parts(place: str) -> tuple[str, str]:

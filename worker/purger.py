@@ -7,7 +7,7 @@ import asyncpg
 import structlog
 
 from config.settings import RetentionSettings
-from models import tombstone
+from models import memory, tombstone
 from models.database import TRANSIENT
 
 log = structlog.get_logger()
@@ -47,4 +47,14 @@ class Purger:
             keys += forgotten
             await asyncio.sleep(_PAUSE_S)
         await tombstone.clear(keys_s=self._settings.keys_s)
+        await self._expire()
         return payloads, keys
+
+    async def _expire(self) -> None:
+        """What has expired is read by nobody any more; now it goes."""
+        memories = 0
+        while gone := await memory.expire():
+            memories += gone
+            await asyncio.sleep(_PAUSE_S)
+        if memories:
+            log.info("memory.expired", memories=memories)

@@ -27,12 +27,13 @@ STEP_BYTES = 200
 
 
 class Question(NamedTuple):
-    """What a step without effects asks of a decision or a model."""
+    """What a step without effects asks of a decision, a model or memory."""
 
     of: str
     asked: bytes
     digest: bytes
     """Of all that it was asked: a replay must ask the same."""
+    kind: StepKind = StepKind.DECIDE
 
 
 class Steps:
@@ -45,6 +46,12 @@ class Steps:
         self.journal = journal
         self.tools = tools
         self._gateway = gateway
+        self.gatekeeper = gateway.gatekeeper
+
+    @property
+    def policy(self) -> str:
+        """The revision in force."""
+        return self._gateway.rulebook.revision
 
     def begin(self, step: str, *, prefix: str = UNDO) -> int:
         """Take a name, and its number.
@@ -108,7 +115,7 @@ class Steps:
                 attempt=held.attempt,
                 step=step,
                 number=number,
-                kind=StepKind.DECIDE,
+                kind=question.kind,
                 args_hash=question.digest,
                 token=uuid4(),
                 state=EntryState.SETTLED,
@@ -116,12 +123,13 @@ class Steps:
                 args=question.asked,
                 tokens=tokens,
                 result=written,
-                policy=self._gateway.rulebook.revision,
+                policy=self.policy,
             )
         )
         return written
 
     async def refused(self, step: str, tool: str, said: Refusal) -> None:
         """Tell the audit of a call that never came to be one."""
-        policy = self._gateway.rulebook.revision
-        await asyncio.shield(self.journal.note(said.remark(self.held, step, tool, policy, b"")))
+        await asyncio.shield(
+            self.journal.note(said.remark(self.held, step, tool, self.policy, b""))
+        )

@@ -17,6 +17,7 @@ OF_A_RUN = frozenset({
     "worker.claim",
     "worker.departure",
     "worker.intent",
+    "worker.keeping",
     "worker.parking",
     "worker.record",
     "worker.rollback",

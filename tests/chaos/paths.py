@@ -1,9 +1,11 @@
 """The walked path: a pipeline with every kind of step, once for each effect a write can have."""
 
 import os
+from datetime import timedelta
 
 from pydantic import BaseModel, Field
 
+from models.memory import TENANT
 from tests.desk_pipelines import URL, NewTicket, Opened, create, create_blind, create_once
 from tools.http import Wire
 from tools.tool import Call, Contract, Effect, Tool, tool
@@ -64,6 +66,9 @@ async def _walk(flow: Flow, given: Path, write: Tool[NewTicket, Opened]) -> Walk
     found = await flow.call("look", find, external_ref=first_ref)
     first = await flow.call("file", write, external_ref=first_ref, title="the first")
     weight = await flow.decide("weigh", WEIGH, count=found.count)
+    await flow.remember("learn", scope=TENANT, key=given.ref, value=first, ttl=timedelta(hours=1))
+    known = await flow.recall("know", Opened, scope=TENANT, key=given.ref)
+    assert known == first, "what it has remembered it knows"
     await flow.partial(Walked(tickets=[first.id]))
     weight = await flow.ask("confirm", about=weight, reason="it is never sure")
     second = await flow.call("note", write, external_ref=second_ref, title=f"{weight.heavy}")

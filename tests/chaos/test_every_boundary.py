@@ -23,7 +23,9 @@ from tests.chaos.walker import PATHS, Walker, walker
 ALL = os.environ.get("SLUICE_TEST_LONG") == "1"
 SEED = int(os.environ.get("SLUICE_TEST_SEED", "0"))
 SAMPLE = 8
-LEAST = 15
+NEAR = ("intend#1", "POST", "settle#1", "keep#", "commit of keep#")
+"""Where a write is made, and where something is remembered."""
+LEAST = 20
 """A path with fewer boundaries than this is not what it was: something is not seen any more."""
 
 
@@ -41,7 +43,7 @@ def chosen(path: str, boundaries: Sequence[Boundary]) -> list[Strike]:
     every = strikes(boundaries)
     if ALL:
         return every
-    near = [each for each in every if each.label.startswith(("intend#1", "POST", "settle#1"))]
+    near = [each for each in every if each.label.startswith(NEAR)]
     rest = [each for each in every if each not in near]
     return near + random.Random(f"{SEED}:{path}").sample(rest, SAMPLE)  # noqa: S311  # repeatable
 

@@ -129,6 +129,8 @@ class Walker:
             hand.hang_up()  # by now, what was to come late has come
         for each in paths.Path(ref=ref).refs():
             assert self.desk.record.effects()[each] == 1, f"{each} after {strike}"
+        written = await hot().fetchval("SELECT sum(writes) FROM memory WHERE key = $1", ref)
+        assert written == 1, f"{written} x remembered after {strike}"
         row = await hot().fetchrow("SELECT stop_reason, detail FROM run WHERE id = $1", run_id)
         assert row["stop_reason"] == "success", f"{strike}: {tuple(row)}"
         return run_id

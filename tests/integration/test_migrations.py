@@ -26,6 +26,7 @@ from models import (  # noqa: F401  # each registers its table
     gate,
     guard,
     ledger,
+    memory,
     migrate,
     notice,
     pulse,
@@ -89,10 +90,20 @@ def server(request) -> Iterator[str]:
 
 
 async def test_every_postgresql_we_name_gets_the_schema_and_carries_it(server):
-    assert await migrate.upgrade(server) == migrate.newest()
+    admin = await asyncpg.connect(dsn(server))
+    await admin.execute("CREATE ROLE maker LOGIN CREATEROLE BYPASSRLS")
+    await admin.execute("CREATE DATABASE maker OWNER maker")
+    await admin.close()
+    makers = server.replace("postgres@/postgres?", "maker@/maker?")
 
-    await open_database(server)
-    await close_database()
+    for url in (makers, server):  # whoever may make roles makes the one of memory
+        assert await migrate.upgrade(url) == migrate.newest()
+        await open_database(url)
+        try:
+            assert await memory.wall() is memory.Wall.ROLE
+            assert await memory.kept("acme", None, limit=1) == []
+        finally:
+            await close_database()
 
 
 def test_the_code_knows_the_newest_migration():

@@ -4,6 +4,7 @@ from tests.mutants.calls import OF_CALLS
 from tests.mutants.egress import OF_EGRESS
 from tests.mutants.mutant import Mutant
 from tests.mutants.of_mcp import OF_MCP
+from tests.mutants.of_memory import OF_MEMORY
 from tests.mutants.retries import OF_RETRIES
 from tests.mutants.trials import OF_TRIALS
 
@@ -923,4 +924,5 @@ MUTANTS = (
     *OF_RETRIES,
     *OF_MCP,
     *OF_TRIALS,
+    *OF_MEMORY,
 )  # fmt: skip

@@ -1,7 +1,9 @@
 """Bindings: where a value comes from, whatever is made of it."""
 
 import math
+from typing import Any
 
+import orjson
 import pytest
 from pydantic import BaseModel
 
@@ -140,3 +142,16 @@ def test_what_earlier_attempts_let_it_choose_counts_before_a_replay_comes_by():
     assert found.say({"a:/x": 1.0}, "new") == 6
     assert found.say({"a:/y": 3.0}, "first") == 6
     assert found.say({}, "second") == 4
+
+
+def test_a_name_with_a_slash_in_it_is_no_place_below():
+    class Book(BaseModel):
+        people: dict[str, Any]
+
+    written = orjson.dumps({"people": {"known/eve": "eve", "known": "ann"}})
+    provenance = Provenance()
+    provenance.origins["book"] = Origin(written, Book, trusted=("/people/known",))
+
+    trusts = {value: label.trust for value, label in provenance.several("book:/people/*")}
+
+    assert trusts == {"eve": Trust.UNTRUSTED, "ann": Trust.TRUSTED}
