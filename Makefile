@@ -22,11 +22,12 @@ wheelhouse: $(BIN)/pip ## Download everything pinned, once; then OFFLINE=1 works
 	@echo "wheelhouse/ is full: 'make demo OFFLINE=1' needs no network now"
 up: install     ## Sluice with its own PostgreSQL and Redis, the API, two workers
 	$(BIN)/sluice up
-check: install  ## Format, lint, types, import contracts, unit tests, every state of the protocol
+check: install  ## Format, lint, types, import contracts, our own pipelines, unit tests, the protocol
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/sluice check worker.pipelines
 	$(BIN)/pytest -q tests/unit tests/protocol
 test: install   ## Everything that needs real servers: PostgreSQL, Redis, RabbitMQ, Roundup
 	$(BIN)/pytest -q --durations=25 tests --ignore tests/unit --ignore tests/protocol

@@ -39,7 +39,9 @@ class WorkerSettings(BaseModel, frozen=True, extra="forbid"):
     connections: int = Field(default=6, ge=3)
     """PostgreSQL connections of the batched verbs; heartbeats have one more of their own."""
     catalogues: tuple[str, ...] = ("worker.pipelines",)
-    """Modules whose `PIPELINES` this worker runs; put a package of your own here."""
+    """Modules whose `PIPELINES` this worker runs; put a module of your own here."""
+    packages: bool = True
+    """Also what installed packages bring by entry point, `sluice.pipelines` and `sluice.tools`."""
 
     @model_validator(mode="after")
     def _lease_survives_two_missed_heartbeats(self) -> Self:

@@ -5,14 +5,18 @@ import signal
 import threading
 from typing import Annotated
 
+import structlog
 import typer
 
 from config import telemetry
 from config.rulebook import rulebook
-from config.settings import settings
+from config.settings import WorkerSettings, settings
 from config.surroundings import servers
 from worker.app import WorkerProcess
-from worker.pipeline import Catalogue, catalogue
+from worker.pipeline import Catalogue
+from worker.sources import find
+
+log = structlog.get_logger()
 
 
 def worker(
@@ -36,7 +40,7 @@ def worker(
     found = servers(own)
     process = WorkerProcess(
         own,
-        _catalogue(own.worker.catalogues),
+        _catalogue(own.worker),
         database_url=found.database_url,
         broker_url=found.broker_url,
         alone=alone,
@@ -51,9 +55,14 @@ def _leave_with_our_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _catalogue(modules: tuple[str, ...]) -> Catalogue:
+def _catalogue(own: WorkerSettings) -> Catalogue:
+    """What this worker runs; what a package brought along and cannot be used, is told."""
+    found = find(own.catalogues, packages=own.packages)
+    for each in found.broken:
+        if not each.asked:
+            log.warning("catalogue.left_out", source=each.source, error=each.told, place=each.place)
     try:
-        return catalogue(modules)
-    except (ImportError, AttributeError, ValueError) as error:
-        typer.echo(f"sluice: worker.catalogues names what cannot be used: {error}", err=True)
+        return found.usable()
+    except ValueError as error:
+        typer.echo(f"sluice: {error}", err=True)
         raise typer.Exit(2) from None

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import BaseModel
@@ -81,21 +80,6 @@ def pipeline(
 
 
 Catalogue = Mapping[tuple[str, int], Pipeline[Any, Any]]
-
-
-def catalogue(modules: Iterable[str]) -> Catalogue:
-    """Everything listed as `PIPELINES` in these modules; what is not listed is not callable.
-
-    Raises:
-        ImportError, AttributeError: A module is missing, or has no list.
-        ValueError: Two modules list the same name and version.
-    """
-    found: dict[tuple[str, int], Pipeline[Any, Any]] = {}
-    for module in modules:
-        for key, each in import_module(module).PIPELINES.items():
-            if found.setdefault(key, each) is not each:
-                raise ValueError(f"{module} lists {key[0]} version {key[1]}, and so does another")
-    return found
 
 
 def _is_model(hint: Any) -> bool:

@@ -7,6 +7,7 @@ from tests.mutants.of_mcp import OF_MCP
 from tests.mutants.of_memory import OF_MEMORY
 from tests.mutants.retries import OF_RETRIES
 from tests.mutants.trials import OF_TRIALS
+from tests.mutants.writing import OF_WRITING
 
 SUBMISSIONS, RECOVERY = (
     "tests/integration/test_submissions.py",
@@ -925,4 +926,5 @@ MUTANTS = (
     *OF_MCP,
     *OF_TRIALS,
     *OF_MEMORY,
+    *OF_WRITING,
 )  # fmt: skip
