@@ -9,6 +9,8 @@ from typing import Self
 from pydantic import BaseModel, Field, HttpUrl, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from config.endpoint import Endpoint
+
 DAY_S = 24 * 3600.0
 LEASE_LIMIT_S = 300.0
 """A lease that ends later than this is the work of a clock that jumped back, and not waited for."""
@@ -92,6 +94,8 @@ class RetentionSettings(BaseModel, frozen=True, extra="forbid"):
     """Input, result, steps and reviews of a run, after it has finished."""
     keys_s: float = Field(default=30 * DAY_S, gt=0)
     """How long an idempotency key is kept after its run has finished."""
+    transcripts_s: float = Field(default=3 * DAY_S, gt=0)
+    """What models were asked and said, word by word."""
     every_s: float = Field(default=60, gt=0)
 
     @model_validator(mode="after")
@@ -157,6 +161,8 @@ class Settings(BaseSettings):
     desk: DeskSettings = DeskSettings()
     classifier: ClassifierSettings = ClassifierSettings()
     kb: KnowledgeSettings = KnowledgeSettings()
+    models: dict[str, Endpoint] = Field(default_factory=dict)
+    """Language models by the name that pipelines call them; JSON, `{"NAME": {"base_url": ...}}`."""
 
     @property
     def embedded(self) -> bool:

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import typer
 
 from models import cancel as cancelling
+from models import transcript
 from models.admission import Admission
 from models.database import hot
 from models.request import Request
@@ -14,6 +15,7 @@ from models.tenant import LOCAL
 from models.tombstone import tombstone
 from producer.connection import database, document, operator, run
 from producer.tables import ago, console, run_tree, runs_table
+from producer.transcripts import transcript_lines
 
 Tenant = Annotated[str, typer.Option(help="Whose it is.")]
 
@@ -66,6 +68,9 @@ def show(
     whole: Annotated[  # noqa: FBT002  # typer's flags
         bool, typer.Option("--whole", help="Hide nothing: secrets in input and results too.")
     ] = False,
+    transcripts: Annotated[  # noqa: FBT002  # likewise
+        bool, typer.Option("--transcripts", help="What models were asked, and what they said.")
+    ] = False,
 ) -> None:
     """Show a run and its steps as a tree; what may be a secret is hidden."""
 
@@ -76,6 +81,8 @@ def show(
             if row is not None:
                 steps = await hot().fetch(_STEPS, run_id)
                 console.print(run_tree(row, steps, whole=whole))
+                for each in await transcript.of(run_id) if transcripts else ():
+                    console.print(transcript_lines(each), highlight=False)
             elif (left := await tombstone(run_id)) is not None:
                 console.print(
                     f"{left['pipeline']} v{left['version']}  {left['stop_reason']},"

@@ -32,6 +32,7 @@ from models import contract, migrate
 from models.admission import Admission
 from models.database import close_database, dsn, hot, open_database
 from models.request import Request
+from tests.model_pipelines import PIPELINES as ASKERS
 from tests.pipelines import PIPELINES as PROBES
 from tests.rabbitmq import RabbitNode, binary, rabbit_node
 from tests.roundup import RoundupLab, roundup_server
@@ -48,14 +49,14 @@ from worker.pipelines import PIPELINES
 from worker.runner import Runner
 from worker.sweeper import Sweeper
 
-CATALOGUE = {**PIPELINES, **PROBES, **SPENDERS}
+CATALOGUE = {**PIPELINES, **PROBES, **SPENDERS, **ASKERS}
 RULES = rulebook()
 _EMPTY = "DELETE FROM gate; INSERT INTO gate (scope, mode) VALUES ('fleet', 'open');" + ";".join(  # noqa: S608
     f"DELETE FROM {table}"  # noqa: S608
     for table in (
         "run", "request_key", "ledger_entry", "review", "refusal", "worker", "desk_ticket",
         "api_key", "tenant", "contract", "tombstone", "notice", "timeline", "pulse", "spend",
-        "breaker", "call_audit", "guard", "connection", "memory",
+        "breaker", "call_audit", "guard", "connection", "memory", "transcript",
     )
 )  # fmt: skip
 CATALOGUES = '["worker.pipelines", "tests.pipelines"]'

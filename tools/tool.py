@@ -13,6 +13,7 @@ from config.policy_egress import Reach
 from models.run import StopReason
 from tools.misfit import unsteady
 from tools.trust import Trust
+from tools.worst import Worst
 
 A = TypeVar("A", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
@@ -49,14 +50,17 @@ class Call:
     tool: str = ""
     egress: Reach = field(default=Reach(), compare=False)
     """Whom the policy lets this tool's requests reach, beside its own target."""
+    redact: Callable[[Any], Any] = field(default=str, compare=False, repr=False)
+    """The policy's, for what a tool writes down by itself."""
     bill: list[Decimal] = field(default_factory=list, compare=False, repr=False)
+    tokens: list[int] = field(default_factory=list, compare=False, repr=False)
+    """What this try has used of a language model."""
 
     def spent(self, usd: Decimal) -> None:
         """Tell what the target charged for this try, in place of the tool's `cost_usd`.
 
-        Several amounts add up. Less than was reserved goes back; more is an overrun: booked,
-        told, and never refused. Whoever was charged says so before raising, too.
-        """
+        Several amounts add up. Less than was reserved goes back; more is an overrun: booked, told,
+        and never refused. Whoever was charged says so before raising, too."""
         if not (usd.is_finite() and usd >= 0):
             raise ValueError(f"a charge is an amount in US dollars of 0 or more, not {usd}")
         self.bill.append(usd)
@@ -159,6 +163,9 @@ class Tool(Generic[A, R]):
     """JSON pointers of its result that are no text from outside: ids, times."""
     about: str = ""
     """What it does, as a model is told."""
+    worst: Callable[[A], Worst] | None = None
+    """Where each call costs another amount: the most that one try may use. A try that was sent and
+    never heard of again is then charged all of it."""
 
     def __post_init__(self) -> None:
         if self.effect is Effect.WRITE and self.key_kept_for_s <= 0:

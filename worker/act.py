@@ -15,12 +15,14 @@ from pydantic_core import from_json, to_json
 
 from models.guard import Guard
 from models.run import StopReason
-from worker.agent import SAID_BYTES, Agent, Offer, Said, View, Wanted
+from tools.llm import Finish
+from worker.agent import SAID_BYTES, Agent, Model, Offer, Said, View, Wanted, worded
 from worker.complaint import Advice, Complaint, of_contract, of_failure
 from worker.declared import schema_of
 from worker.outcome import Stop, ToolFailed
 from worker.refusal import Refusal
 from worker.steps import Question, Steps
+from worker.wording import LanguageModel, Talk
 
 T = TypeVar("T", bound=BaseModel)
 _REFUSED = frozenset({StopReason.REVIEW_REJECTED, StopReason.REVIEW_EXPIRED})
@@ -73,11 +75,19 @@ class Act(Generic[T]):
         raise Stop(StopReason.STEP_BUDGET, told)
 
     async def _ask(self, step: str, turn: int) -> Said | list[Complaint]:
-        asked = to_json({"agent": self._agent.name, "goal": self._goal, "history": self._history})
-        digest = hashlib.sha256(asked).digest()
-        name = self._agent.name
-        question = Question(name, to_json({"agent": name, "turn": turn}), digest)
-        text: str = from_json(await self._steps.once(step, question, lambda: self._reply(turn)))
+        name, model = self._agent.name, self._agent.model
+        put = {"agent": name, "goal": self._goal, "history": self._history}
+        if isinstance(model, LanguageModel):
+            talk = Talk(*worded(self._view(turn)), schema_of(Said))
+            said = await self._steps.call(step, model.tool, talk.arguments(name, put, turn))
+            if said.finish is not Finish.STOP:
+                return [Complaint(said.finish, Advice.RETRY)]
+            text = said.text
+        else:
+            digest = hashlib.sha256(to_json(put)).digest()
+            question = Question(name, to_json({"agent": name, "turn": turn}), digest)
+            written = await self._steps.once(step, question, lambda: self._reply(model, turn))
+            text = from_json(written)
         if len(text) > SAID_BYTES:
             return [_TOO_LARGE]
         try:
@@ -87,9 +97,8 @@ class Act(Generic[T]):
         except ValueError:
             return [Complaint("no_json", Advice.RETRY, allowed=schema_of(Said))]
 
-    async def _reply(self, turn: int) -> tuple[bytes, int]:
-        """What the model says now, as the ledger can keep it."""
-        view = View(
+    def _view(self, turn: int) -> View:
+        return View(
             instructions=self._agent.instructions,
             goal=self._goal,
             tools=[each.shown() for each in self._offers.values()],
@@ -97,7 +106,10 @@ class Act(Generic[T]):
             history=list(self._history),
             turns_left=self._agent.turns - turn + 1,
         )
-        reply = await self._agent.model(view)
+
+    async def _reply(self, model: Model, turn: int) -> tuple[bytes, int]:
+        """What the model says now, as the ledger can keep it."""
+        reply = await model(self._view(turn))
         said = reply.text
         text = said if isinstance(said, str) else said.decode(errors="replace")
         return to_json(text[: SAID_BYTES + 1].encode(errors="replace").decode()), reply.tokens

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.run import StopReason
 from tools.misfit import misfit
 from worker.outcome import Stop
+from worker.wording import LanguageModel
 
 
 class Answer(BaseModel):
@@ -28,26 +29,44 @@ class Decision(Generic[T]):
     """Rules answer in their order, then the model is asked; what nobody answers gets the fallback.
 
     A rule takes the decision's inputs by name, looks at nothing else, and answers or passes
-    with None. So does the model, which may take its time: a classifier in a thread.
+    with None. So does a model that is a function, which may take its time: a classifier in a
+    thread. A language model is asked through the gateway (worker/asking.py).
     """
 
     name: str
     prompt: str
     answer: type[T]
-    fallback: T
+    fallback: T | None
+    """None: a run whose model has no answer that fits stops as `model_output_invalid`."""
     bar: float
     """Below this confidence a pipeline should ask a person."""
     rules: tuple[Callable[..., T | None], ...] = ()
-    model: Callable[..., Awaitable[T | None]] | None = None
+    model: Callable[..., Awaitable[T | None]] | LanguageModel | None = None
+    after: tuple[Callable[..., T | None], ...] = ()
+    """Rules that have the last word: each takes what the model answered and the inputs by name, and
+    answers in its place or passes with None."""
     bits: Mapping[str, float] = field(default_factory=dict)
     """By JSON pointer of the answer: how many bits it can carry there at most, where its type does
     not say; the author's word, such as for a classifier of so many classes."""
 
-    async def decide(self, **inputs: Any) -> T:
+    async def decide(self, ask: Callable[[LanguageModel], Awaitable[T]], /, **inputs: Any) -> T:
+        """By the rules, or else by the model; `ask` puts the question to a language model.
+
+        Raises:
+            Stop: `model_output_invalid`: nobody answers, and there is no fallback.
+        """
         answer = self.by_rule(**inputs)
-        if answer is None and self.model is not None:
+        if answer is not None:
+            return answer
+        if isinstance(self.model, LanguageModel):
+            answer = await ask(self.model)
+        elif self.model is not None:
             answer = await self.model(**inputs)
-        return self.fallback if answer is None else answer
+        if answer is None:
+            answer = self.fallback
+        if answer is None:
+            raise Stop(StopReason.MODEL_OUTPUT_INVALID, f"nobody answers {self.name}")
+        return self._amended(answer, **inputs)
 
     def written(self, found: Any) -> bytes:
         """An answer as it is recorded.
@@ -70,3 +89,8 @@ class Decision(Generic[T]):
             if answer is not None:
                 return answer
         return None
+
+    def _amended(self, answer: T, **inputs: Any) -> T:
+        for rule in self.after:
+            answer = rule(answer, **inputs) or answer
+        return answer

@@ -23,7 +23,7 @@ from models.database import close_database, hot, open_database
 from models.fleet import Me, seen
 from models.gate import GateMode, flip
 from models.scope import POLICY
-from tools import http, mcp
+from tools import http, llm, mcp
 from tools.health import Health
 from worker.claim import Claims
 from worker.gatekeeper import Gatekeeper
@@ -121,6 +121,7 @@ class Engine:
             await flip(POLICY, GateMode.READ_ONLY, who="policy", reason=told)
         await self._gatekeeper.look()
         await self._health.look()
+        await llm.warm()
         log.info("worker.started", worker=str(self.id), pipelines=sorted(map(str, self._catalogue)))
 
     async def run(self, stop: asyncio.Event, *, broker_url: str | None) -> None:
@@ -179,6 +180,7 @@ class Engine:
         await self._health.close()
         await http.close()
         await mcp.close()
+        await llm.close()
         await self._bell.close()
         await close_database()
 

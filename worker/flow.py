@@ -14,6 +14,7 @@ from models.review import ReviewKind
 from tools.tool import Tool
 from worker.act import Act, Then
 from worker.agent import Agent, Offer
+from worker.asking import Asking
 from worker.binding import fixed
 from worker.decision import Answer, Decision
 from worker.departure import Partial
@@ -26,6 +27,7 @@ from worker.outcome import Question as Asked
 from worker.provenance import Origin
 from worker.rollback import Undone, rollback
 from worker.steps import Question, Steps
+from worker.wording import LanguageModel
 
 A = TypeVar("A", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
@@ -60,10 +62,16 @@ class Flow:
         """
         asked = to_json({"decision": decision.name, "inputs": inputs})
 
+        async def ask(model: LanguageModel) -> T:
+            return await Asking(step, decision, model, inputs, self._steps).run()
+
         async def answer() -> tuple[bytes, int]:
-            return decision.written(await decision.decide(**inputs)), 0
+            return decision.written(await decision.decide(ask, **inputs)), 0
 
         question = Question(decision.name, asked, hashlib.sha256(asked).digest())
+        record = self._held.record.get(step)
+        if record is not None and record.over and isinstance(decision.model, LanguageModel):
+            Asking(step, decision, decision.model, inputs, self._steps).skip()
         written = await self._steps.once(step, question, answer)
         origin = Origin(written, decision.answer, bits=decision.bits)
         self._held.provenance.origins[step] = origin

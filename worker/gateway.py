@@ -140,6 +140,7 @@ class Gateway:
             told = f"{held.pipeline} does not declare {tool.name}"
             raise Stop(StopReason.TOOL_DENIED, told, Guard.ALLOWLIST)
         ruling.permit()
+        order.reckon()
         held.begin(fresh=record is None, calls=1)
         held.meet(tool.name, order.digest, ruling)
         if ruling.run_per_minute is not None and record is None:

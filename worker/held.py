@@ -103,10 +103,11 @@ class Held:
         if most is not None and self.calls_of[tool] > most:
             raise Stop(StopReason.TOOL_BUDGET, f"ceiling of {most} calls of {tool}")
 
-    def reserve(self, usd: Decimal) -> None:
-        """Count the most that a call may cost; a negative amount gives it back."""
+    def reserve(self, usd: Decimal, tokens: int = 0) -> None:
+        """Count the most that a call may use; negative amounts give it back."""
         self.usage.usd += usd
-        if usd > 0:
+        self.usage.tokens += tokens
+        if usd > 0 or tokens > 0:
             self._within_budget()
 
     def _within_budget(self) -> None:

@@ -7,10 +7,16 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from tools.tool import Call, Tool
+from models.guard import Guard
+from models.run import StopReason
+from tools.tool import Call, Rejected, Tool
+from tools.worst import Worst
+from worker.outcome import Stop
 from worker.record import Record
 from worker.ruling import Ruling
 from worker.sinks import UNJUDGED, Judged
+
+_NOTHING = Worst(Decimal(0))
 
 
 @dataclass(slots=True)
@@ -37,6 +43,36 @@ class Order:
     """As it was booked last."""
     _bill: list[Decimal] = field(default_factory=list)
     """What the tool said that its tries were charged, since the last row that booked it."""
+    _tokens: list[int] = field(default_factory=list)
+    """Likewise, what they used."""
+    worst: Worst = _NOTHING
+    """The most that one try may use; known once it is reckoned."""
+
+    def reckon(self) -> None:
+        """See what a try may cost at most.
+
+        Raises:
+            Stop: Nobody can say, so that no budget could be kept.
+        """
+        if self.tool.worst is None:
+            self.worst = Worst(self.tool.cost_usd)
+            return
+        try:
+            self.worst = self.tool.worst(self.args)
+        except Rejected as error:
+            raise Stop(StopReason.TOOL_DENIED, str(error), Guard.BUDGET) from error
+
+    def lost(self, usd: Decimal) -> None:
+        """Book the reservation of an earlier try: it may have been billed, and nobody can say."""
+        if usd > 0 or self.worst.tokens > 0:
+            self._bill.append(usd)
+            self._tokens.append(self.worst.tokens)
+
+    def used(self) -> int:
+        """The tokens to book now."""
+        tokens = sum(self._tokens)
+        self._tokens.clear()
+        return tokens
 
     def charged(self, usually: Decimal) -> Decimal:
         """What to book now: what the tool said, or else `usually`."""
@@ -54,6 +90,8 @@ class Order:
             deadline=since + self.ruling.timeout_s + (send_s or 0),
             send_before=float("inf") if send_s is None else since + send_s,
             bill=self._bill,
+            tokens=self._tokens,
+            redact=self.ruling.logging.redactor,
             tool=self.tool.name,
             egress=self.ruling.egress,
         )

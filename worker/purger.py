@@ -7,7 +7,7 @@ import asyncpg
 import structlog
 
 from config.settings import RetentionSettings
-from models import memory, tombstone
+from models import memory, tombstone, transcript
 from models.database import TRANSIENT
 
 log = structlog.get_logger()
@@ -47,6 +47,7 @@ class Purger:
             keys += forgotten
             await asyncio.sleep(_PAUSE_S)
         await tombstone.clear(keys_s=self._settings.keys_s)
+        await transcript.clear(transcripts_s=self._settings.transcripts_s)
         await self._expire()
         return payloads, keys
 

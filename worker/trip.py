@@ -23,6 +23,7 @@ from worker.held import Held
 from worker.journal import Journal
 from worker.order import Order
 from worker.outcome import LostLease, OutOfFunds, Snooze, Stop, ToolFailed, Unapproved
+from worker.purse import Purse
 from worker.refusal import snoozed
 from worker.token import token
 from worker.turnstile import Turnstile, Visit
@@ -47,7 +48,8 @@ class Trip:
         self._tool = order.tool
         self._send_s = send_s
         self._quiet_s = quiet_s(order, send_s)
-        self._admitted = self._tool.writes or self._tool.cost_usd > 0 or bool(order.asks)
+        paid = order.worst.usd > 0 or self._tool.worst is not None
+        self._admitted = self._tool.writes or paid or bool(order.asks)
         """Whether the call leaves an intent before it leaves us."""
         leaves = send_s if self._admitted else None
         self._call = partial(order.call, held.id, held.tenant, send_s=leaves)
@@ -56,8 +58,7 @@ class Trip:
         self._doubt = Doubt(order)
         self._released = record is not None and record.state is EntryState.RELEASED
         self._called_off = False
-        unanswered = record is not None and record.state in UNANSWERED
-        self._reserved = record.reserved_usd if record and unanswered else NOTHING
+        self._purse = Purse(held, order, unanswered=bool(record and record.state in UNANSWERED))
 
     async def make(self) -> Any:
         """Come back with the result; see `Gateway.call` for the other ways back. A write that has
@@ -122,8 +123,7 @@ class Trip:
 
     async def _admit(self) -> None:
         self._token, ruling = token(), self._order.ruling
-        reserve = self._tool.cost_usd if self._reserved == NOTHING else NOTHING
-        self._held.reserve(reserve)
+        reserve = self._purse.open()
         intent = self._entry(
             EntryState.RESERVED,
             usd=reserve,
@@ -138,11 +138,11 @@ class Trip:
         try:
             await self._journal.intend(intent)
         except BaseException as refusal:
-            self._held.reserve(-reserve)  # nothing was charged
+            self._purse.shut(reserve)  # nothing was charged
             if not isinstance(refusal, Unapproved):
                 raise
             raise (self._doubt.ask() if self._doubt.open else question(self._order)) from None
-        self._reserved += reserve
+        self._purse.reserved += reserve
         self._released = False
 
     async def _stand_aside(self, later: Refused | OutOfFunds) -> NoReturn:
@@ -175,14 +175,14 @@ class Trip:
             self._visit.ends(CallOutcome.FAILED)
             await self._fail(error)
         self._visit.ends(CallOutcome.OK)
-        await self._write(EntryState.SETTLED, result=written, usd=self._tool.cost_usd)
+        await self._write(EntryState.SETTLED, result=written, usd=self._order.worst.usd)
         self._order.result = written
         return value
 
     async def _fail(self, error: ToolError) -> NoReturn:
         """Record a final failure; it is the step's outcome for every replay."""
         told = orjson.dumps({"reason": error.reason, "message": str(error)})
-        usd = NOTHING if self._released else self._tool.cost_usd  # surely not sent costs nothing
+        usd = NOTHING if self._released else self._order.worst.usd  # surely not sent costs nothing
         await self._write(EntryState.REJECTED, error=told, usd=usd)
         raise ToolFailed(str(error), error.reason) from error
 
@@ -218,14 +218,15 @@ class Trip:
         reserved = self._admitted and not self._released
         if not reserved:
             self._token = token()  # there is no intent to settle: this is a row of its own
-        entry = self._entry(state, usd=usd, **outcome)
+        tokens = self._order.used()
+        entry = self._entry(state, usd=usd, tokens=tokens, **outcome)
         try:
             await (self._journal.settle if reserved else self._journal.record)(entry)
         except LostLease:
             if reserved and self._tool.writes:
                 await self._journal.testify(entry)
             raise
-        self._held.usage.usd, self._reserved = self._held.usage.usd + usd - self._reserved, NOTHING
+        self._purse.settle(usd, tokens)
 
     def _entry(self, state: EntryState, **more: Any) -> Entry:
         return Entry(
@@ -242,7 +243,7 @@ class Trip:
             args=self._order.passed,
             policy=self._order.ruling.revision,
             labels=self._order.judged.labels,
-            release_usd=self._reserved,
+            release_usd=self._purse.reserved,
             tries=self._tries if state is EntryState.RELEASED else max(self._tries, 1),
             **more,
         )

@@ -323,6 +323,7 @@ async def test_with_redis_killed_and_flushed_midway_what_is_open_stays_open_and_
     tell(f"without Redis {alone} calls in {3 * scale} s; Redis new: {told[0]}; flushed: {told[1]}")
 
 
+@pytest.mark.long  # for a minute in each form
 @pytest.mark.timeout(400)
 @SCALES
 async def test_what_an_operator_forced_outlives_every_process_and_redis(
@@ -361,6 +362,7 @@ async def test_what_an_operator_forced_outlives_every_process_and_redis(
     tell(f"held open: 0 calls; held closed: {burnt} calls of a dead tool")
 
 
+@pytest.mark.long  # for a minute in each form
 @pytest.mark.timeout(400)
 @SCALES
 async def test_a_rate_is_kept_with_redis_without_it_and_when_it_is_back(

@@ -264,6 +264,8 @@ async def test_when_the_fleet_has_spent_its_day_the_ceiling_holds_for_the_trial_
 
 
 async def test_what_is_ill_and_what_waits_for_it_is_left_alone(database, redis_url, submit):
+    with redis_of(redis_url) as board:
+        board.delete("sluice.health:tool:ticket.create")  # of an earlier test
     run = await submit("five-writes", {})
     await hot().execute(
         "INSERT INTO breaker (tool, state, epoch, openings, until, told)"

@@ -38,6 +38,7 @@ from models import (  # noqa: F401  # each registers its table
     tenant,
     timeline,
     tombstone,
+    transcript,
 )
 from models import connection as connection_table  # noqa: F401  # the same
 from models import schema as schema_of_code

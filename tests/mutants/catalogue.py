@@ -5,6 +5,7 @@ from tests.mutants.egress import OF_EGRESS
 from tests.mutants.mutant import Mutant
 from tests.mutants.of_mcp import OF_MCP
 from tests.mutants.of_memory import OF_MEMORY
+from tests.mutants.of_models import OF_MODELS
 from tests.mutants.retries import OF_RETRIES
 from tests.mutants.trials import OF_TRIALS
 from tests.mutants.writing import OF_WRITING
@@ -619,9 +620,9 @@ MUTANTS = (
         f"{OVERRUNS}::test_more_than_was_reserved_is_booked_and_told",
     ),
     Mutant(
-        "P5", "what a call came to does not change its run's budget", "worker/trip.py",
-        "self._held.usage.usd + usd - self._reserved, NOTHING",
-        "self._held.usage.usd, NOTHING",
+        "P5", "what a call came to does not change its run's budget", "worker/purse.py",
+        "self._held.usage.usd += usd - self.reserved",
+        "pass",
         f"{OVERRUNS}::test_an_overrun_counts_in_its_runs_own_budget",
     ),
     Mutant(
@@ -924,6 +925,7 @@ MUTANTS = (
     *OF_EGRESS,
     *OF_RETRIES,
     *OF_MCP,
+    *OF_MODELS,
     *OF_TRIALS,
     *OF_MEMORY,
     *OF_WRITING,
