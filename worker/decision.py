@@ -49,16 +49,21 @@ class Decision(Generic[T]):
     """By JSON pointer of the answer: how many bits it can carry there at most, where its type does
     not say; the author's word, such as for a classifier of so many classes."""
 
-    async def decide(self, ask: Callable[[LanguageModel], Awaitable[T]], /, **inputs: Any) -> T:
+    async def decide(
+        self, ask: Callable[[LanguageModel], Awaitable[T]] | None = None, /, **inputs: Any
+    ) -> T:
         """By the rules, or else by the model; `ask` puts the question to a language model.
 
         Raises:
             Stop: `model_output_invalid`: nobody answers, and there is no fallback.
+            RuntimeError: A language model would be asked, and this is no run: it has no budget.
         """
         answer = self.by_rule(**inputs)
         if answer is not None:
             return answer
         if isinstance(self.model, LanguageModel):
+            if ask is None:
+                raise RuntimeError(f"{self.name} asks a language model, which only a run can do")
             answer = await ask(self.model)
         elif self.model is not None:
             answer = await self.model(**inputs)
