@@ -71,7 +71,7 @@ _RELEASE = f"""
            SET cohort = least(greatest(cohort * 2, {FIRST_COHORT}), {LARGEST_COHORT}),
                cohort_at = now()
          WHERE mode <> 'closed'
-           AND NOT cohort_at BETWEEN now() - interval '{_COHORT_S} s' AND now()
+           AND NOT cohort_at BETWEEN now() - interval '{_COHORT_S} s' AND clock_timestamp()
            AND EXISTS (SELECT FROM run
                         WHERE status = 'waiting' AND waiting_for = 'gate'
                           AND coalesce(gate_scope, 'fleet') = gate.scope
@@ -90,7 +90,8 @@ _RELEASE = f"""
 """  # noqa: S608  # composed of constants
 """What waits at a gate that stands open comes back the oldest first, in cohorts that double: a
 target that was the reason to shut it is not met by ten thousand runs at once. One cohort for each
-gate and second, however many sweep: whoever comes second finds `cohort_at` just set."""
+gate and second, however many sweep: whoever comes second finds `cohort_at` just set, perhaps after
+its own statement began."""
 
 _FORGET = """
     DELETE FROM worker

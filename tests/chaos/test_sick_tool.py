@@ -235,6 +235,7 @@ async def test_a_dead_tool_is_left_alone_but_for_probes_whoever_dies_and_all_suc
     )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 @SCALES
 async def test_probers_killed_in_the_middle_of_their_probes_wedge_nothing(
