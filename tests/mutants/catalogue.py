@@ -424,7 +424,8 @@ MUTANTS = (
     ),
     Mutant(
         "P6", "each sweeper lets go a cohort of its own", "worker/sweeper.py",
-        "           AND NOT cohort_at BETWEEN now() - interval '{_COHORT_S} s' AND clock_timestamp()\n",
+        "           AND NOT cohort_at"
+        " BETWEEN now() - interval '{_COHORT_S} s' AND clock_timestamp()\n",
         "",
         f"{GATE}::test_parked_runs_come_back_the_oldest_first_in_cohorts_that_double",
     ),
