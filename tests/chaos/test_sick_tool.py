@@ -38,8 +38,9 @@ SCALES = pytest.mark.parametrize("scale", [1, pytest.param(8, marks=pytest.mark.
 """So many times as long, and before as many more runs."""
 _LEASE_S = 1 + 5
 """For so long a probe keeps its place: the tool's time-out, and a margin."""
-_SETTLED_S = 0.3
-"""After a trip was seen: what had been admitted before it has arrived."""
+_SETTLED_S = 1 + 0.3
+"""After a trip was seen: a process that saw the tool well may call it for up to a second more
+(decision 29), and that call has to arrive."""
 
 
 @dataclass
@@ -235,7 +236,6 @@ async def test_a_dead_tool_is_left_alone_but_for_probes_whoever_dies_and_all_suc
     )
 
 
-@pytest.mark.long
 @pytest.mark.timeout(400)
 @SCALES
 async def test_probers_killed_in_the_middle_of_their_probes_wedge_nothing(
