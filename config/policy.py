@@ -148,7 +148,7 @@ class Spend(Part):
 
 
 class Labels(Part):
-    """How far text from outside may reach into writes; see worker/labels.py."""
+    """How far text from outside may reach into writes; see worker/labels/label.py."""
 
     max_bits: float = Field(default=12, ge=0)
     """What it may choose in one run, in bits: a choice among four is two of them."""

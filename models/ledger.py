@@ -62,7 +62,7 @@ class LedgerEntry(SQLModel, table=True):
     result: Any = document()
     error: Any = document()
     labels: Any = document()
-    """Where its arguments come from, by JSON pointer; see worker/labels.py."""
+    """Where its arguments come from, by JSON pointer; see worker/labels/label.py."""
     policy: str | None = Field(default=None, sa_type=Text)
     """The revision of the policy that judged it."""
     send_before: datetime | None = when()

@@ -12,9 +12,9 @@ from models.budget import Budget
 from tests.bound_pipelines import SENT, Mail, Nothing, Page, Sent, note, page, send
 from tools.tool import Call, Contract, Effect, tool
 from tools.trust import Trust
-from worker.agent import Agent, Reply, View, offer
-from worker.binding import among, ref
+from worker.agents.agent import Agent, Reply, View, offer
 from worker.flow import Flow
+from worker.labels.binding import among, ref
 from worker.pipeline import Catalogue, pipeline
 
 SCRIPT: list[Any] = []

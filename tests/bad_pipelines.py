@@ -16,10 +16,10 @@ from pydantic import BaseModel
 from models.budget import Budget
 from tools.tool import Call, Contract, Effect, tool, unknowable
 from tools.trust import Trust
-from worker.agent import Agent, Reply, View, offer
-from worker.binding import fixed, ref
+from worker.agents.agent import Agent, Reply, View, offer
 from worker.decision import Answer, Decision
 from worker.flow import Flow
+from worker.labels.binding import fixed, ref
 from worker.pipeline import pipeline
 
 

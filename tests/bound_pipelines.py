@@ -8,9 +8,9 @@ from pydantic import BaseModel, Field, SecretStr, field_serializer
 
 from tools.tool import Call, Contract, Effect, tool
 from tools.trust import Trust
-from worker.binding import fixed, made, ref
 from worker.decision import Answer, Decision
 from worker.flow import Flow
+from worker.labels.binding import fixed, made, ref
 from worker.outcome import ToolFailed
 from worker.pipeline import Catalogue, pipeline
 

@@ -5,8 +5,8 @@ import os
 from pydantic import BaseModel
 
 from tools.mcp import mcp_tools
-from worker.binding import fixed
 from worker.flow import Flow
+from worker.labels.binding import fixed
 from worker.pipeline import pipeline
 
 TOOLS = mcp_tools(os.environ["SLUICE_TEST_MCP_LOCK"])

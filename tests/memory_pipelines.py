@@ -7,8 +7,8 @@ from pydantic import BaseModel, Field
 
 from models.memory import TENANT, Scope, session, user
 from tests.bound_pipelines import OBEY, page, send
-from worker.binding import fixed, ref
 from worker.flow import Flow
+from worker.labels.binding import fixed, ref
 from worker.memory import filled
 from worker.pipeline import Catalogue, pipeline
 

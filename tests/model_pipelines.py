@@ -9,7 +9,7 @@ from models.budget import Budget
 from tests.pipelines import Value
 from tools.llm import language_model
 from tools.tool import Call, Effect, tool
-from worker.agent import Agent, offer
+from worker.agents.agent import Agent, offer
 from worker.decision import Answer, Decision
 from worker.flow import Flow
 from worker.pipeline import Catalogue, pipeline

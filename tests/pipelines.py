@@ -12,9 +12,9 @@ from models.budget import Budget
 from tools import egress
 from tools.tickets import ticket as tickets
 from tools.tool import Call, Contract, Effect, Lookup, Sighting, Undo, tool, unknowable
-from worker.binding import made, ref
 from worker.decision import Answer, Decision
 from worker.flow import Flow
+from worker.labels.binding import made, ref
 from worker.outcome import ToolFailed
 from worker.pipeline import Catalogue, pipeline
 

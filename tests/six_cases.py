@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from tools.http import Wire
 from tools.tool import Call, Contract, Effect, Tool, tool
-from worker.agent import Agent, Reply, View, offer
+from worker.agents.agent import Agent, Reply, View, offer
 from worker.flow import Flow
 from worker.pipeline import Catalogue, pipeline
 

@@ -7,9 +7,9 @@ from pydantic import BaseModel, Field
 from models.run import StopReason
 from tools.tickets import ticket as tickets
 from tools.tickets.form import Priority
-from worker.binding import fixed
 from worker.decision import Answer
 from worker.flow import Flow
+from worker.labels.binding import fixed
 from worker.outcome import ToolFailed
 from worker.pipeline import Catalogue, pipeline
 

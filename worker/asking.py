@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from models.run import StopReason
 from tools.llm import Completion, Finish
-from worker.complaint import Complaint, of_contract
+from worker.agents.complaint import Complaint, of_contract
 from worker.decision import Answer, Decision
 from worker.outcome import Stop
 from worker.steps import Steps

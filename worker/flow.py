@@ -12,19 +12,19 @@ from pydantic_core import to_json
 from models.memory import Scope
 from models.review import ReviewKind
 from tools.tool import Tool
-from worker.act import Act, Then
-from worker.agent import Agent, Offer
+from worker.agents.act import Act, Then
+from worker.agents.agent import Agent, Offer
 from worker.asking import Asking
-from worker.binding import fixed
 from worker.decision import Answer, Decision
 from worker.departure import Partial
 from worker.gateway import Gateway
 from worker.held import Held
 from worker.journal import Journal
+from worker.labels.binding import fixed
+from worker.labels.provenance import Origin
 from worker.memory import Filled, Memory
 from worker.outcome import Ask, GateShut, LostLease, Outcome, Snooze, Stop
 from worker.outcome import Question as Asked
-from worker.provenance import Origin
 from worker.rollback import Undone, rollback
 from worker.steps import Question, Steps
 from worker.wording import LanguageModel
@@ -81,7 +81,7 @@ class Flow:
         self, name: str, agent: Agent[M], /, *, goal: str, offers: Sequence[Offer],
         then: Then | None = None,
     ) -> M:  # fmt: skip
-        """Let a model propose one call after the other, until it answers; see worker/act.py.
+        """Let a model propose one call after the other, until it answers; see worker/agents/act.py.
 
         The answer is a model's: nothing in it is trusted but what its type bounds. `then` gets
         each result, for `flow.partial` and the like.

@@ -34,13 +34,13 @@ from worker.approval import legible, question, reasons
 from worker.gatekeeper import Gatekeeper
 from worker.held import Held
 from worker.journal import Journal
+from worker.labels.provenance import Origin
+from worker.labels.sinks import Bound, Judged, bound, judged
 from worker.order import Order
 from worker.outcome import Ask, GateShut, LostLease, Overtaken, Snooze, Stop, ToolFailed
-from worker.provenance import Origin
 from worker.record import Record
 from worker.refusal import Refusal, refused_by
 from worker.ruling import Rulings
-from worker.sinks import Bound, Judged, bound, judged
 from worker.step_line import tell
 from worker.trip import Trip
 from worker.turnstile import Turnstile

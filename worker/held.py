@@ -9,11 +9,12 @@ from decimal import Decimal
 from uuid import UUID
 
 from config.policy import LoopDetection
+from models.autonomy import Autonomy
 from models.budget import Budget, Usage
 from models.run import StopReason
+from worker.labels.provenance import Provenance
 from worker.outcome import Stop
 from worker.pace import Pace
-from worker.provenance import Provenance
 from worker.record import Record
 from worker.repetition import Repetition
 from worker.ruling import Ruling
@@ -47,6 +48,7 @@ class Held:
     repetition: Repetition = field(default_factory=lambda: Repetition(_USUAL))
     pace: Pace = field(default_factory=Pace)
     provenance: Provenance = field(default_factory=Provenance)
+    autonomy: Autonomy = Autonomy.ACT
     partial: bytes | None = None
     leaving: bool = False
     """The worker shuts down: leave at the next step."""

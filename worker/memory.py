@@ -21,11 +21,11 @@ from models.run import StopReason
 from tools.misfit import faults
 from worker.checkpoint import Entry
 from worker.keeping import Found, Keeping, Wanted
-from worker.labels import Label
+from worker.labels.label import Label
+from worker.labels.provenance import Origin, Provenance, found
+from worker.labels.sinks import bound
 from worker.outcome import GateShut, Stop
-from worker.provenance import Origin, Provenance, found
 from worker.refusal import refused_by
-from worker.sinks import bound
 from worker.steps import Question, Steps
 
 log = structlog.get_logger()

@@ -11,10 +11,10 @@ from models.guard import Guard
 from models.run import StopReason
 from tools.tool import Call, Rejected, Tool
 from tools.worst import Worst
+from worker.labels.sinks import UNJUDGED, Judged
 from worker.outcome import Stop
 from worker.record import Record
 from worker.ruling import Ruling
-from worker.sinks import UNJUDGED, Judged
 
 _NOTHING = Worst(Decimal(0))
 

@@ -22,11 +22,11 @@ from worker.flow import Flow
 from worker.gateway import Gateway
 from worker.held import Held
 from worker.journal import Journal
+from worker.labels.provenance import INPUT, Origin, Provenance
 from worker.outcome import Ask, GateShut, LostLease, Snooze, Stop, ToolFailed
 from worker.pace import Pace
 from worker.parking import Parking
 from worker.pipeline import Catalogue, Pipeline
-from worker.provenance import INPUT, Origin, Provenance
 from worker.repetition import Repetition
 
 log = structlog.get_logger()

@@ -15,8 +15,8 @@ from worker.checkpoint import Entry
 from worker.gateway import Gateway
 from worker.held import Held
 from worker.journal import Journal
+from worker.labels.provenance import INPUT
 from worker.outcome import LostLease, Snooze
-from worker.provenance import INPUT
 from worker.refusal import Refusal
 from worker.rollback import UNDO
 

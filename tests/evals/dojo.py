@@ -27,7 +27,7 @@ from pydantic import Field, create_model
 from tests.conftest import lacking
 from tools.tool import Call, Contract, Effect, Tool, tool
 from tools.trust import Trust
-from worker.capacity import INFINITE, capacity
+from worker.labels.capacity import INFINITE, capacity
 
 DATA = Path(os.environ.get("SLUICE_PUBLIC_DATA", Path(__file__).parents[3] / "shared" / "data"))
 Row = dict[str, Any]

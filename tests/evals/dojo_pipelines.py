@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from models.budget import Budget
 from tests.evals.dojo import SOURCES, VOUCHED, Row, sinks_of, spoken, tools_of
 from tools.tool import Call, Rejected, Tool
-from worker.agent import Agent, Offer, Reply, View, offer
-from worker.binding import Choice, among
+from worker.agents.agent import Agent, Offer, Reply, View, offer
 from worker.flow import Flow
+from worker.labels.binding import Choice, among
 from worker.pipeline import Catalogue, Pipeline, pipeline
 
 SUITES = ("banking", "slack", "travel", "workspace")

@@ -34,9 +34,9 @@ from worker.gatekeeper import Gatekeeper
 from worker.gateway import Gateway
 from worker.held import Held
 from worker.journal import Journal
+from worker.labels.provenance import INPUT, Origin
 from worker.outcome import Ask, Stop
 from worker.pipeline import Pipeline
-from worker.provenance import INPUT, Origin
 from worker.repetition import Repetition
 
 T = TypeVar("T")

@@ -39,8 +39,8 @@ from models.run import StopReason
 from tests.evals.dojo import SOURCES, VOUCHED, Row, Sinks, spoken, tools_of
 from tests.evals.gateway_bridge import Bridge
 from tools.tool import Tool
-from worker.binding import among, made, ref
 from worker.flow import Flow
+from worker.labels.binding import among, made, ref
 from worker.outcome import Ask, Stop
 from worker.pipeline import Pipeline, pipeline
 

@@ -13,10 +13,10 @@ from pydantic import BaseModel, Field
 from models.budget import Budget
 from tools.tool import Call, Contract, Effect, tool
 from tools.trust import Trust
-from worker.agent import Agent, Reply, View, offer
-from worker.binding import among, fixed, ref
+from worker.agents.agent import Agent, Reply, View, offer
 from worker.decision import Answer, Decision
 from worker.flow import Flow
+from worker.labels.binding import among, fixed, ref
 from worker.outcome import ToolFailed
 from worker.pipeline import Catalogue, pipeline
 

@@ -25,11 +25,11 @@ from worker.branch import Branch
 from worker.gatekeeper import Gatekeeper
 from worker.gateway import Gateway
 from worker.held import Held
+from worker.labels.sinks import UNJUDGED
 from worker.outcome import GateShut
 from worker.record import Record
 from worker.refusal import Refusal
 from worker.ruling import Ruling
-from worker.sinks import UNJUDGED
 from worker.trials import verify as verification
 from worker.trials.verify import verify
 from worker.turnstile import Turnstile, Visit

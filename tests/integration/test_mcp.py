@@ -26,12 +26,12 @@ from tools.mcp import servers
 from tools.mcp.lock import Lock
 from tools.mcp.pin import Definition, Word
 from tools.tool import Ambiguous, Call, Rejected, Tool, Unavailable
-from worker.binding import fixed
 from worker.claim import Claims
 from worker.flow import Flow
 from worker.gatekeeper import Gatekeeper
 from worker.gateway import Gateway
 from worker.journal import Journal
+from worker.labels.binding import fixed
 from worker.pipeline import pipeline
 from worker.runner import Runner
 

@@ -181,7 +181,7 @@ OF_MCP = (
         f"{SERVERS}::test_a_child_sees_none_of_our_secrets",
     ),
     Mutant(
-        "P9", "a terminal obeys what an MCP server writes", "worker/mcp_table.py",
+        "P9", "a terminal obeys what an MCP server writes", "worker/commands/mcp_table.py",
         'c if c.isprintable() or c == "\\n" else f"\\\\u{ord(c):04x}" for c in text',
         "c for c in text",
         "tests/integration/test_mcp_commands.py::test_a_server_is_pinned_and_what_changed_is_shown",

@@ -86,13 +86,13 @@ OF_MEMORY = (
         f"{MEMORY}::test_a_worker_whose_policy_stands_in_safe_mode_remembers_nothing",
     ),
     Mutant(
-        "P9", "what is remembered is trusted", "worker/provenance.py",
+        "P9", "what is remembered is trusted", "worker/labels/provenance.py",
         "if was is not None and was.trust is Trust.TRUSTED:",
         "if was is not None:",
         f"{MEMORY}::test_memory_launders_nothing",
     ),
     Mutant(
-        "P9", "a remembered choice has no bits", "worker/provenance.py",
+        "P9", "a remembered choice has no bits", "worker/labels/provenance.py",
         "return endorsed(place, sum(was.bits.values()),",
         "return endorsed(place, 0.0,",
         f"{MEMORY}::test_what_text_from_outside_chose_among_few_counts_its_bits_again",

@@ -74,7 +74,7 @@ OF_WRITING = (
         f"{CHECK}::test_what_the_policy_denies_or_shortens_is_said",
     ),
     Mutant(
-        "-", "errors end a check with 0", "worker/check_command.py",
+        "-", "errors end a check with 0", "worker/commands/check.py",
         "if any(each.severity is Severity.ERROR for each in told):",
         "if False:",
         f"{COMMANDS}::test_check_ends_with_1_on_errors_and_with_0_on_warnings",

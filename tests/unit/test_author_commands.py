@@ -6,7 +6,9 @@ import pytest
 import typer
 
 from config.settings import WorkerSettings, settings
-from worker import check_command, pipelines_command, tools_command
+from worker.commands import check as check_command
+from worker.commands import pipelines as pipelines_command
+from worker.commands import tools as tools_command
 
 
 def said(capsys, command, *words):

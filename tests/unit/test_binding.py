@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel
 
 from tools.trust import Trust
-from worker.binding import among, fixed, made, ref
-from worker.provenance import Origin, Provenance
+from worker.labels.binding import among, fixed, made, ref
+from worker.labels.provenance import Origin, Provenance
 
 
 class Given(BaseModel):

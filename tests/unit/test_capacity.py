@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, Field, PlainValidator, create_model, field_validator
 
-from worker.capacity import INFINITE, capacity, spread
+from worker.labels.capacity import INFINITE, capacity, spread
 
 
 class Colour(Enum):

@@ -336,7 +336,7 @@ def test_a_call_does_not_leave_after_its_time_nor_twice():
 
 
 def test_a_worker_that_uses_no_server_does_not_load_the_library():
-    program = "import sys, worker.engine, worker.mcp_commands; print('mcp' in sys.modules)"
+    program = "import sys, worker.engine, worker.commands.mcp; print('mcp' in sys.modules)"
 
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
 

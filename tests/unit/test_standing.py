@@ -8,9 +8,9 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from tools.tool import Call, Contract, Effect, tool
 from tools.trust import Trust
-from worker.binding import fixed, made, ref
-from worker.provenance import Origin, Provenance
-from worker.sinks import bound, judged
+from worker.labels.binding import fixed, made, ref
+from worker.labels.provenance import Origin, Provenance
+from worker.labels.sinks import bound, judged
 
 
 class Source(Contract):

@@ -9,16 +9,17 @@ from pydantic import BaseModel
 
 from tools.tool import Tool
 from tools.trust import Trust, closest
-from worker.capacity import capacity
 from worker.check.contracts import endless_texts
 from worker.check.finding import Finding, error, of_tool, title, warning
 from worker.check.place import choices, is_place, names
 from worker.check.script import Part, dotted
 from worker.check.script import names as names_in
 from worker.check.taint import Taint, is_plain
+from worker.labels.capacity import capacity
 from worker.pipeline import Pipeline
 
-_BINDING = "worker.binding."
+_OFFER = "worker.agents.agent.offer"
+_BINDING = "worker.labels.binding."
 
 
 def called(pipeline: Pipeline[Any, Any], parts: Sequence[Part]) -> Iterator[Finding]:
@@ -38,7 +39,7 @@ def called(pipeline: Pipeline[Any, Any], parts: Sequence[Part]) -> Iterator[Find
                 yield from _fixed(part, node, taint, about)
             elif isinstance(node, ast.Call) and part.full_name(node.func) == _BINDING + "ref":
                 yield from _ref(pipeline, part, node, results)
-            elif isinstance(node, ast.Call) and part.full_name(node.func) == "worker.agent.offer":
+            elif isinstance(node, ast.Call) and part.full_name(node.func) == _OFFER:
                 tool = part.said(node.args[0]) if node.args else None
                 if isinstance(tool, Tool):
                     yield from _declared(pipeline, part, node, tool)

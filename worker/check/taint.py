@@ -4,8 +4,8 @@ import ast
 from typing import Any
 
 from tools.tool import Tool
-from worker.binding import Binding, Choice
 from worker.check.script import Part, dotted, names
+from worker.labels.binding import Binding, Choice
 
 _BINDS = ("map", "among")
 _GOES_OVER = {"enumerate", "zip", "sorted", "list", "tuple", "reversed"}
@@ -65,7 +65,7 @@ class Taint:
 def is_binding(part: Part, value: ast.expr) -> bool:
     """Whether an expression makes a binding, as far as its text tells."""
     if isinstance(value, ast.Call):
-        if part.full_name(value.func).startswith("worker.binding."):
+        if part.full_name(value.func).startswith("worker.labels.binding."):
             return True
         return isinstance(value.func, ast.Attribute) and value.func.attr in _BINDS
     return isinstance(part.said(value), Binding | Choice)

@@ -9,9 +9,9 @@ from models.budget import Budget
 from tools import kb
 from tools.tickets import ticket as tickets
 from tools.tickets.form import Priority, TicketRef
-from worker.binding import made, ref
 from worker.decision import Answer
 from worker.flow import Flow
+from worker.labels.binding import made, ref
 from worker.outcome import ToolFailed
 from worker.pipeline import pipeline
 from worker.pipelines.ticket_triage_rails import BODY_CHARS, TITLE_CHARS, queue_of, reference

@@ -8,9 +8,9 @@ from pydantic import BaseModel, Field
 from models.budget import Budget
 from tools.tickets import ticket as tickets
 from tools.tickets.form import Priority
-from worker.binding import made, ref
 from worker.decision import Answer, Decision
 from worker.flow import Flow
+from worker.labels.binding import made, ref
 from worker.pipeline import pipeline
 from worker.pipelines.ticket_triage_rails import (
     BODY_CHARS,

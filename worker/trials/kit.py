@@ -13,9 +13,9 @@ from models.guard import Guard
 from models.shadow import PIPELINE
 from tools.tool import Call, Contract, Effect, Rejected, Tool, Unavailable
 from tools.trust import Trust
-from worker.binding import fixed
 from worker.flow import Flow
 from worker.held import Held
+from worker.labels.binding import fixed
 from worker.outcome import ToolFailed
 from worker.pipeline import Pipeline, pipeline
 

@@ -7,8 +7,8 @@ from pydantic import BaseModel
 from pydantic_core import from_json
 
 from tools.trust import Trust, covers, escaped
-from worker.capacity import capacity
-from worker.labels import Label, endorsed
+from worker.labels.capacity import capacity
+from worker.labels.label import Label, endorsed
 
 INPUT = "input"
 

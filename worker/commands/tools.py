@@ -9,7 +9,7 @@ from rich.text import Text
 
 from config.settings import settings
 from tools.tool import Effect, Tool, unknowable
-from worker.pipelines_command import Json, console, tell_broken
+from worker.commands.pipelines import Json, console, tell_broken
 from worker.sources import Found, find
 
 _STYLES = {Effect.READ: "green", Effect.DESTRUCTIVE: "red"}

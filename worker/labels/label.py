@@ -1,8 +1,8 @@
 """Labels: what is known of where a value comes from, kept beside it by JSON pointer.
 
 A text carries no label of its own: after a parse, a join or an f-string it is a plain text. So a
-pipeline binds arguments by reference (worker/binding.py), and what it passes as a plain value
-counts as chosen by text from outside, up to what the argument's type lets that text choose.
+pipeline binds arguments by reference (worker/labels/binding.py), and what it passes as a plain
+value counts as chosen by text from outside, up to what the argument's type lets that text choose.
 """
 
 from collections.abc import Iterable, Mapping

@@ -16,9 +16,9 @@ from pydantic_core import from_json, to_json
 from models.guard import Guard
 from models.run import StopReason
 from tools.llm import Finish
-from worker.agent import SAID_BYTES, Agent, Model, Offer, Said, View, Wanted, worded
-from worker.complaint import Advice, Complaint, of_contract, of_failure
-from worker.declared import schema_of
+from worker.agents.agent import SAID_BYTES, Agent, Model, Offer, Said, View, Wanted, worded
+from worker.agents.complaint import Advice, Complaint, of_contract, of_failure
+from worker.labels.declared import schema_of
 from worker.outcome import Stop, ToolFailed
 from worker.refusal import Refusal
 from worker.steps import Question, Steps

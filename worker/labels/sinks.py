@@ -9,11 +9,11 @@ from pydantic_core import from_json
 
 from tools.tool import Tool
 from tools.trust import Trust, closest, escaped
-from worker.binding import Binding
-from worker.capacity import capacity, spread
-from worker.labels import Label, endorsed, joined
-from worker.provenance import Provenance
-from worker.standing import derived, leaves, stands
+from worker.labels.binding import Binding
+from worker.labels.capacity import capacity, spread
+from worker.labels.label import Label, endorsed, joined
+from worker.labels.provenance import Provenance
+from worker.labels.standing import derived, leaves, stands
 
 _PLAIN = (str, int, float, bool, type(None))
 

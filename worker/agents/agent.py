@@ -9,8 +9,8 @@ from pydantic_core import to_json
 
 from models.run import StopReason
 from tools.tool import Tool
-from worker.binding import Binding, Choice
-from worker.declared import schema_of
+from worker.labels.binding import Binding, Choice
+from worker.labels.declared import schema_of
 from worker.wording import LanguageModel
 
 T = TypeVar("T", bound=BaseModel)

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tools.classifier import labelled, modelfile, shelf
 from tools.classifier.labelled import ExamplesUnusable, Labelled
 from tools.classifier.modelfile import ModelUnusable
-from worker import train_report
+from worker.commands import train_report
 
 EXIT_UNUSABLE, EXIT_UNSURE = 2, 3
 _LOWEST, _HIGHEST = 0.5, 0.999

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from models.run import StopReason
-from worker.declared import schema_of
+from worker.labels.declared import schema_of
 from worker.outcome import ToolFailed
 
 _SHOWN = 5

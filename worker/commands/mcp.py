@@ -16,7 +16,7 @@ from tools.mcp.pin import Definition, LockError
 from tools.mcp.servers import McpMissing
 from tools.misfit import faults
 from tools.tool import Unavailable
-from worker import mcp_table, mcp_words
+from worker.commands import mcp_table, mcp_words
 
 EXIT_DRIFT, EXIT_WRONG = 1, 2
 _PATIENCE_S = 90.0

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from pydantic_core import to_json
 
 from tools.trust import Trust
-from worker.labels import OURS, Label, endorsed, joined
+from worker.labels.label import OURS, Label, endorsed, joined
 
 
 class Places(Protocol):

@@ -1,0 +1,1 @@
+"""What a model may do by itself, and how it is held. Read in this order: agent, act, complaint."""

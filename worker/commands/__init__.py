@@ -1,0 +1,1 @@
+"""What `sluice` says of pipelines, tools and guards: one command, one file."""
