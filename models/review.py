@@ -15,6 +15,8 @@ class ReviewKind(StrEnum):
     UNCERTAIN = "uncertain"  # the pipeline is not sure enough
     IN_DOUBT = "in_doubt"  # a write may or may not have happened
     APPROVAL = "approval"  # a call that a person must allow, with exactly these arguments
+    PROPOSAL = "proposal"  # a call that its run does not make: approved, it becomes a new request
+    GAP = "gap"  # something that the run needs to know and could not find out
 
 
 class Verdict(StrEnum):
