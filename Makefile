@@ -30,7 +30,7 @@ check: install  ## Format, lint, types, import contracts, our own pipelines, uni
 	$(BIN)/sluice check worker.pipelines
 	$(BIN)/pytest -q tests/unit tests/protocol
 test: install   ## Everything that needs real servers: PostgreSQL, Redis, RabbitMQ, Roundup
-	$(BIN)/pytest -q --durations=25 tests --ignore tests/unit --ignore tests/protocol
+	$(BIN)/pytest -q -n 2 --dist loadgroup --durations=25 tests --ignore tests/unit --ignore tests/protocol
 
 ##@ Before a release
 chaos: install  ## Broken servers, a blow at every boundary of a run, four minutes of everything
@@ -38,7 +38,7 @@ chaos: install  ## Broken servers, a blow at every boundary of a run, four minut
 	$(BIN)/python -m tests.chaos --minutes 4
 chaos-long: install ## An hour: 10,000 requests, hundreds of kills, both brokers
 	$(BIN)/python -m tests.chaos --long --logs out/chaos
-evals: install  ## A model that says anything at all, 100,000 runs (half an hour); every other score
+evals: install  ## Score every guard and decision, on public data and on a model that says anything (half an hour)
 	SLUICE_TEST_LONG=1 $(BIN)/pytest -q -s --show-capture=no tests/evals
 race: install   ## 10,000 flips of the gate against eight writers (a quarter of an hour)
 	SLUICE_TEST_LONG=1 $(BIN)/pytest -q tests/race
@@ -47,8 +47,6 @@ mutants: install ## Take every guard out in turn, and see a test go red (ten min
 	$(BIN)/python -m tests.mutants
 bench: install  ## Runs per second, latency and cost per run, raw Celery beside it (ten minutes)
 	$(BIN)/python -m tests.benchmarks --json out/bench.json
-evals: install  ## Score every guard and decision on labelled and on public data
-	SLUICE_TEST_LONG=1 $(BIN)/pytest -q -s -m "" tests/evals
 lock: install   ## Pin every dependency anew, by hash
 	$(PIP) install uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes -q --no-header --upgrade pyproject.toml -o requirements.txt

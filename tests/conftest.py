@@ -60,6 +60,7 @@ _EMPTY = "DELETE FROM gate; INSERT INTO gate (scope, mode) VALUES ('fleet', 'ope
     )
 )  # fmt: skip
 CATALOGUES = '["worker.pipelines", "tests.pipelines"]'
+_CHAOS = Path(__file__).parent / "chaos"
 _REQUIRED = set(os.environ.get("SLUICE_REQUIRE", "").split(","))
 
 
@@ -71,7 +72,13 @@ def lacking(what: str, why: str) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip by name what takes minutes, unless it is asked for."""
+    """Skip by name what takes minutes, unless it is asked for; of two processes one breaks servers.
+
+    What is broken on purpose waits most of its time, so the rest runs beside it: never two such.
+    """
+    for each in items:
+        broken = each.path.is_relative_to(_CHAOS)
+        each.add_marker(pytest.mark.xdist_group("broken servers" if broken else "the rest"))
     if os.environ.get("SLUICE_TEST_LONG") != "1":
         told = "long: `make chaos` or `make evals` runs it (SLUICE_TEST_LONG=1)"
         skipped = pytest.mark.skip(reason=told)
