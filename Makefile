@@ -30,7 +30,7 @@ check: install  ## Format, lint, types, import contracts, our own pipelines, uni
 	$(BIN)/sluice check worker.pipelines
 	$(BIN)/pytest -q tests/unit tests/protocol
 test: install   ## Everything that needs real servers: PostgreSQL, Redis, RabbitMQ, Roundup
-	$(BIN)/pytest -q -n 2 --dist loadgroup --durations=25 tests --ignore tests/unit --ignore tests/protocol
+	$(BIN)/pytest -q -n 2 --durations=25 tests --ignore tests/unit --ignore tests/protocol
 
 ##@ Before a release
 chaos: install  ## Broken servers, a blow at every boundary of a run, four minutes of everything

@@ -25,6 +25,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import orjson
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from config import embedded
 from config.rulebook import Rulebook, rulebook
@@ -60,7 +61,6 @@ _EMPTY = "DELETE FROM gate; INSERT INTO gate (scope, mode) VALUES ('fleet', 'ope
     )
 )  # fmt: skip
 CATALOGUES = '["worker.pipelines", "tests.pipelines"]'
-_CHAOS = Path(__file__).parent / "chaos"
 _REQUIRED = set(os.environ.get("SLUICE_REQUIRE", "").split(","))
 
 
@@ -71,14 +71,19 @@ def lacking(what: str, why: str) -> None:
     pytest.skip(f"needs {what}: {why}")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip by name what takes minutes, unless it is asked for; of two processes one breaks servers.
+class Halves(LoadScopeScheduling):
+    """Of two processes one breaks servers: that waits most of its time, so the rest runs beside."""
 
-    What is broken on purpose waits most of its time, so the rest runs beside it: never two such.
-    """
-    for each in items:
-        broken = each.path.is_relative_to(_CHAOS)
-        each.add_marker(pytest.mark.xdist_group("broken servers" if broken else "the rest"))
+    def _split_scope(self, nodeid: str) -> str:
+        return "chaos" if nodeid.startswith("tests/chaos/") else "the rest"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Halves:
+    return Halves(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip by name what takes minutes, unless it is asked for."""
     if os.environ.get("SLUICE_TEST_LONG") != "1":
         told = "long: `make chaos` or `make evals` runs it (SLUICE_TEST_LONG=1)"
         skipped = pytest.mark.skip(reason=told)
