@@ -63,7 +63,7 @@ class Admission:
             mark = fingerprint(request.pipeline, request.subject, request.input)
         except ValueError as error:
             raise Malformed(str(error), pointer="/input") from error
-        _check_input(request.input, offer)
+        check_input(request.input, offer)
         candidate = _Candidate(request, uuid7(), mark, offer, orjson.dumps(request.input))
         winner, replayed = await self._admit(candidate)
         if replayed and winner.fingerprint != candidate.fingerprint:
@@ -147,7 +147,12 @@ def _columns(asked: Sequence[_Candidate]) -> list[Any]:
     ]
 
 
-def _check_input(value: Any, offer: Offer) -> None:
+def check_input(value: Any, offer: Offer) -> None:
+    """Refuse what the pipeline's contract does not take.
+
+    Raises:
+        InvalidInput: Names the first faults by JSON pointer.
+    """
     if offer.check.is_valid(value):
         return
     faults = []
@@ -171,7 +176,7 @@ async def _difference(request: Request, run_id: UUID) -> str:
         differing += [f"input.{n}" for n in names if _one_of(earlier, n) != _one_of(now, n)]
     elif canonical(earlier) != canonical(now):
         differing.append("input")
-    told = ", ".join(differing)[:_TOLD_CHARS]
+    told = ", ".join(differing)[:_TOLD_CHARS] or "one of them asked for a fork of another run"
     return f"this idempotency key was used for another request; what differs: {told}"
 
 

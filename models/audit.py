@@ -24,6 +24,7 @@ class Act(StrEnum):
     BREAKER = "breaker"  # a breaker opened or closed, or was held so by an operator
     CONNECTION = "connection"  # a target was named for a tenant or for all, or taken away
     MEMORY = "memory"  # what was remembered was purged by an operator
+    FORK = "fork"  # a run was begun with a part of another one's record
 
 
 class Audit(SQLModel, table=True):

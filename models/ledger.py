@@ -11,6 +11,9 @@ from sqlmodel import Field, SQLModel
 
 from models.columns import document, usd, when, word
 
+UNDO = "undo/"
+"""Before the name of a step: the name of the step that takes it back."""
+
 
 class EntryState(StrEnum):
     """How far a step has come."""
@@ -71,6 +74,8 @@ class LedgerEntry(SQLModel, table=True):
     """From then on it can no longer be under way: nobody is asked about it sooner."""
     created_at: datetime | None = when(nullable=False, default="now()")
     settled_at: datetime | None = when()
+    copied_from: UUID | None = None
+    """The run that did it; this one is a fork of that and only replays it."""
 
     __table_args__ = (
         Index("ledger_in_doubt", "run_id", postgresql_where=text("state = 'in_doubt'")),

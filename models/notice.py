@@ -22,6 +22,7 @@ class NoticeKind(StrEnum):
     TIMELINE = "timeline"  # the database was replaced, and the fleet went into safe mode
     OVERRUN = "overrun"  # a target charged more for a call than was reserved
     TRIPPED = "tripped"  # the fleet went into safe mode by itself
+    TRANSITION = "transition"  # a change of a run or a step that may not be: a bug of ours
 
 
 class Notice(SQLModel, table=True):

@@ -14,9 +14,9 @@ from models.columns import document, usd, when, word
 class RunStatus(StrEnum):
     """What the machinery may do with the run next."""
 
-    QUEUED = "queued"  # any worker may claim it from `dispatch_at` on  -> running
+    QUEUED = "queued"  # any worker may claim it from `dispatch_at` on  -> running, finished
     RUNNING = "running"  # one worker holds its lease   -> queued, waiting, finished
-    WAITING = "waiting"  # `waiting_for` says for what  -> queued
+    WAITING = "waiting"  # `waiting_for` says for what  -> queued, finished
     FINISHED = "finished"  # over; `stop_reason` says why
 
 
@@ -172,6 +172,8 @@ class Run(SQLModel, table=True):
     """And the mode that lets it go on: open, or read_only for what a closed gate held up."""
     cancel_requested_at: datetime | None = when()
     """Whoever holds the run sees it with its next heartbeat, and lets go."""
+    forked_from: UUID | None = None
+    """The run whose record it began with; see models/fork.py."""
 
     __table_args__ = (
         # What a claim asks for, each tenant's line in its own order.

@@ -12,7 +12,7 @@ import asyncpg
 
 from models.database import DatabaseUnfit, dsn
 
-NEWEST = "0011"
+NEWEST = "0014"
 URL_VARIABLE = "SLUICE_MIGRATE_URL"
 """How the child is told: a command line could be read by others on this host."""
 

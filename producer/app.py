@@ -15,7 +15,7 @@ from config.settings import Settings
 from models import schema
 from models.admission import Admission
 from models.database import close_database, hot, open_database
-from producer import gates, guards, metrics, requests, reviews, runs
+from producer import forks, gates, guards, metrics, requests, reviews, runs
 from producer.auth import Doorman
 from producer.problems import Handler, as_problems
 from producer.state import ANSWER_BY, STATE, State
@@ -49,6 +49,7 @@ async def api(
             web.post("/v1/runs/bulk", runs.post_runs),
             web.get("/v1/runs/{id}", runs.get_run),
             web.post("/v1/runs/{id}/cancel", runs.post_cancel),
+            web.post("/v1/runs/{id}/fork", forks.post_fork),
             web.get("/v1/requests/{key:.+}", requests.get_request),
             web.get("/v1/reviews", reviews.get_reviews),
             web.post("/v1/reviews/{id}/verdict", reviews.post_verdict),

@@ -9,18 +9,21 @@ from models import cancel as cancelling
 from models import transcript
 from models.admission import Admission
 from models.database import hot
+from models.draining import draining
 from models.request import Request
 from models.run import RunStatus
 from models.tenant import LOCAL
 from models.tombstone import tombstone
 from producer.connection import database, document, operator, run
-from producer.tables import ago, console, run_tree, runs_table
+from producer.tables import ago, console, draining_line, run_tree, runs_table
 from producer.transcripts import transcript_lines
 
 Tenant = Annotated[str, typer.Option(help="Whose it is.")]
 
 _RUNS = """
     SELECT * FROM run WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR tenant = $2)
+       AND ($4::text IS NULL OR pipeline = $4)
+       AND ($5::int IS NULL OR version = $5 AND ($1 IS NOT NULL OR status <> 'finished'))
      ORDER BY id DESC LIMIT $3
 """
 _BY_KEY = """
@@ -76,7 +79,7 @@ def show(
 
     async def look() -> None:
         async with database():
-            run_id = await _find(wanted)
+            run_id = await find(wanted)
             row = await hot().fetchrow(_RUN, run_id)
             if row is not None:
                 steps = await hot().fetch(_STEPS, run_id)
@@ -100,12 +103,25 @@ def runs(
     status: Annotated[RunStatus | None, typer.Option(help="Those in one status only.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Of one tenant only.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    *,
+    pipeline: Annotated[str | None, typer.Option(help="Of one pipeline only.")] = None,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="What still drains of one version of a pipeline.")
+    ] = None,
 ) -> None:
-    """List runs, newest first."""
+    """List runs, newest first; with --version those that are not over, and who can carry them."""
 
     async def look() -> None:
         async with database():
-            console.print(runs_table(await hot().fetch(_RUNS, status, tenant, limit)))
+            if version is not None:
+                left = await draining(version, pipeline=pipeline, tenant=tenant)
+                for each in left:
+                    console.print(draining_line(each))
+                if not left:
+                    console.print(f"no run of any version {version} is unfinished")
+            rows = await hot().fetch(_RUNS, status, tenant, limit, pipeline, version)
+            if rows or version is None:
+                console.print(runs_table(rows))
 
     run(look())
 
@@ -118,7 +134,7 @@ def cancel(
 
     async def end() -> None:
         async with database():
-            run_id = await _find(wanted)
+            run_id = await find(wanted)
             status = await cancelling.cancel(run_id, who=operator(), reason=reason)
             if status is RunStatus.RUNNING:
                 console.print("asked: its worker hears of it with its next heartbeat")
@@ -129,7 +145,7 @@ def cancel(
     run(end())
 
 
-async def _find(wanted: str) -> UUID:
+async def find(wanted: str) -> UUID:
     """The run that a key or an id stands for."""
     found: UUID | None = await hot().fetchval(_BY_KEY, wanted)
     if found is not None:

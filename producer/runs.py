@@ -25,7 +25,7 @@ VIEW = """
     SELECT r.id, r.key, r.tenant, r.pipeline, r.version, r.subject, r.priority, r.status,
            r.waiting_for, r.stop_reason, r.detail, r.result, r.partial, r.steps, r.calls,
            r.tokens, r.spent_usd, r.active_s, r.attempt, r.crashes, r.created_at, r.started_at,
-           r.finished_at
+           r.finished_at, r.forked_from
       FROM run r
      WHERE r.id = $1 AND r.tenant = $2
 """
@@ -35,21 +35,21 @@ async def post_run(request: web.Request) -> web.Response:
     """POST /v1/runs: accept a request once; the same key gets the same run back."""
     state = request.app[STATE]
     tenant = await state.doorman.tenant(request)
-    fields = _object(await request.read())
+    fields = object_of(await request.read())
     _refuse_unknown(fields.keys() - _FIELDS)
     wanted = _wanted(tenant, read_key(request.headers.get(KEY_HEADER)), fields)
     receipt = await state.admission(wanted)
     if not receipt.replayed:
         state.bell.ring()
-        return _json(
+        return answer(
             {"run_id": str(receipt.run_id), "status": RunStatus.QUEUED, "replayed": False},
             status=202,
             headers={"Location": f"/v1/runs/{receipt.run_id}"},
         )
-    shown = await _shown(receipt.run_id, tenant)
-    return _json(
-        shown | {"replayed": True},
-        status=200 if shown["status"] == RunStatus.FINISHED else 202,
+    found = await shown(receipt.run_id, tenant)
+    return answer(
+        found | {"replayed": True},
+        status=200 if found["status"] == RunStatus.FINISHED else 202,
         headers={"Location": f"/v1/runs/{receipt.run_id}", "Idempotent-Replayed": "true"},
     )
 
@@ -58,7 +58,7 @@ async def post_runs(request: web.Request) -> web.Response:
     """POST /v1/runs/bulk: many requests at once, each accepted or refused by itself."""
     state = request.app[STATE]
     tenant = await state.doorman.tenant(request)
-    body = _object(await request.read())
+    body = object_of(await request.read())
     listed = body.get("requests")
     if not isinstance(listed, list) or not 1 <= len(listed) <= BULK_LIMIT:
         raise Malformed(f"requests must be a list of 1 to {BULK_LIMIT}", pointer="/requests")
@@ -78,23 +78,23 @@ async def post_runs(request: web.Request) -> web.Response:
 
     receipts = await asyncio.gather(*(one(fields) for fields in listed))
     state.bell.ring()
-    return _json({"receipts": receipts}, status=200)
+    return answer({"receipts": receipts}, status=200)
 
 
 async def get_run(request: web.Request) -> web.Response:
     """GET /v1/runs/{id}[?wait=seconds]: a run as it stands, or when it is over."""
     state = request.app[STATE]
     tenant = await state.doorman.tenant(request)
-    run_id = _run_id(request)
+    run_id = run_id_of(request)
     wait_s = _wait_s(request.query.get("wait"), state.settings.api.wait_limit_s)
     until = asyncio.get_running_loop().time() + wait_s
     with state.waiting.on(run_id) as told:
         while True:
             told.clear()
-            shown = await _shown(run_id, tenant)
+            found = await shown(run_id, tenant)
             left_s = until - asyncio.get_running_loop().time()
-            if shown["status"] in {RunStatus.FINISHED, RunStatus.WAITING} or left_s <= 0:
-                return _json(shown, status=200)
+            if found["status"] in {RunStatus.FINISHED, RunStatus.WAITING} or left_s <= 0:
+                return answer(found, status=200)
             try:
                 async with asyncio.timeout(left_s):
                     await told.wait()
@@ -106,17 +106,17 @@ async def post_cancel(request: web.Request) -> web.Response:
     """POST /v1/runs/{id}/cancel: end a run; 202 while its worker has yet to let go of it."""
     state = request.app[STATE]
     tenant = await state.doorman.tenant(request)
-    run_id = _run_id(request)
+    run_id = run_id_of(request)
     body = await request.read()
-    fields = _object(body) if body else {}
+    fields = object_of(body) if body else {}
     if unknown := fields.keys() - {"reason"}:
         raise Malformed(f"unknown fields: {plain(', '.join(sorted(unknown))[:200])}; known: reason")
     reason = fields.get("reason", "")
     if not isinstance(reason, str) or "\x00" in reason:
         raise Malformed("a reason is a text", pointer="/reason")
-    await _shown(run_id, tenant)
+    await shown(run_id, tenant)
     status = await cancel(run_id, who=tenant, reason=reason, tenant=tenant)
-    return _json(await _shown(run_id, tenant), status=202 if status is RunStatus.RUNNING else 200)
+    return answer(await shown(run_id, tenant), status=202 if status is RunStatus.RUNNING else 200)
 
 
 def view(row: Any) -> dict[str, Any]:
@@ -146,6 +146,8 @@ def view(row: Any) -> dict[str, Any]:
         "started_at": row["started_at"],
         "finished_at": row["finished_at"],
     }
+    if row["forked_from"] is not None:
+        shown["forked_from"] = str(row["forked_from"])
     if reason is not None and reason is not StopReason.SUCCESS:
         shown["retry_helps"] = reason.facts.retry_helps
         if row["partial"] is not None:
@@ -163,14 +165,14 @@ def read_key(header: str | None) -> str | None:
     return key
 
 
-def _run_id(request: web.Request) -> UUID:
+def run_id_of(request: web.Request) -> UUID:
     try:
         return UUID(request.match_info["id"])
     except ValueError:
         raise Malformed("a run id is a UUID") from None
 
 
-async def _shown(run_id: UUID, tenant: str) -> dict[str, Any]:
+async def shown(run_id: UUID, tenant: str) -> dict[str, Any]:
     """A run as its client sees it, or what is left of it."""
     row = await hot().fetchrow(VIEW, run_id, tenant)
     if row is not None:
@@ -211,7 +213,7 @@ def _refuse_unknown(unknown: set[str]) -> None:
         raise Malformed(f"unknown fields: {told}; known: {', '.join(sorted(_FIELDS))}")
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def object_of(body: bytes) -> dict[str, Any]:
     value = read_json(body)
     if not isinstance(value, dict):
         raise Malformed("the body must be a JSON object")
@@ -228,7 +230,7 @@ def _wait_s(text: str | None, limit_s: float) -> float:
     return wait_s
 
 
-def _json(value: Any, *, status: int, headers: dict[str, str] | None = None) -> web.Response:
+def answer(value: Any, *, status: int, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(
         status=status,
         body=orjson.dumps(value),

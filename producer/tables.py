@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from models.draining import Draining
+from models.route import ROUTES
 from models.run import Severity, StopReason
 from producer.redacted import said, shown
 
@@ -39,7 +41,7 @@ def runs_table(rows: Iterable[Any]) -> Table:
             str(row["steps"]),
             str(row["attempt"]),
             ago(row["created_at"]),
-            legible(row["detail"])[:80],
+            legible(row["detail"]).replace("\n", " ")[:80],
         )
     return table
 
@@ -55,6 +57,11 @@ def run_tree(row: Any, steps: Iterable[Any], *, whole: bool = False) -> Tree:
         f" crashes {row['crashes']}, steps {row['steps']}, calls {row['calls']},"
         f" {row['spent_usd'].normalize():f} USD, {row['active_s']:.3f} s active"
     )
+    if row["stop_reason"] not in {None, StopReason.SUCCESS}:
+        route = ROUTES[StopReason(row["stop_reason"])]
+        tree.add(f"route {route}: {route.told}")
+    if row["forked_from"]:
+        tree.add(f"a fork of {row['forked_from']}: what is marked as copied, that one has done")
     if row["detail"]:
         tree.add(Text(legible(row["detail"])))
     tree.add(Text(f"input {_short(row['input'], whole=whole)}"))
@@ -79,6 +86,20 @@ def review_lines(row: Any) -> Text:
         f"  {legible(row['question'])}\n",
         (f"  {_short(row['proposal'])}", "dim") if row["proposal"] else "",
     )
+
+
+def draining_line(left: Draining) -> Text:
+    """What is left of a version, and whether anybody is there for it."""
+    of = f"{plain(left.pipeline)} {left.version}"
+    have = f"{left.workers} living worker{'' if left.workers == 1 else 's'} can run it"
+    if not left.runs:
+        return Text(f"{of} has drained: no run of it is unfinished; {have}", style="green")
+    counts = ", ".join(f"{count:,} {where}" for where, count in left.counts.items())
+    told = f"{counts}; the oldest came {ago(left.oldest)}" if left.oldest else counts
+    if left.workers:
+        return Text(f"{left.runs:,} run(s) of {of} are not over: {told}; {have}", style="cyan")
+    lacking = f"{left.runs:,} run(s) wait for {of}, which no living worker runs: {told}"
+    return Text(f"{lacking}. Start a worker that has it", style="red")
 
 
 def state(row: Any) -> Text:
@@ -118,6 +139,7 @@ def _step(step: Any, *, whole: bool) -> Text:
         (plain(step["step"]), "bold"),
         f"  {step['kind']} {step['tool'] or ''}  ",
         (step["state"], style),
+        "  copied" if step["copied_from"] else "",
         f"  try {step['tries']}  {took.total_seconds() * 1000:.0f} ms  ",
         _short(step["error"] or step["result"] or b"null", whole=whole),
     )

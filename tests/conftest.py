@@ -260,6 +260,13 @@ async def reload(run_id: UUID) -> Any:
     return await hot().fetchrow("SELECT * FROM run WHERE id = $1", run_id)
 
 
+async def as_if(statement: str, *values: Any) -> None:
+    """Make rows what no history leaves behind: no trigger refuses this one statement."""
+    async with hot().acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(statement, *values)
+
+
 async def expire_lease(run_id: UUID) -> None:
     """As if its worker had been silent for too long."""
     await hot().execute(

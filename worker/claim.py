@@ -16,7 +16,7 @@ OVERSCAN = 2
 
 _FIELDS = """
     run.id, attempt, tenant, pipeline, version, subject, input, budget, partial, steps, calls,
-    tokens, reserved_usd + spent_usd AS usd, active_s, bugs
+    tokens, reserved_usd + spent_usd AS usd, active_s, bugs, forked_from
 """
 """What a worker knows of a run that it has claimed."""
 
@@ -169,4 +169,5 @@ class Claims:
             started=started,
             active_before_s=row["active_s"],
             partial=row["partial"],
+            forked=row["forked_from"] is not None,
         )

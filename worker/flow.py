@@ -4,11 +4,12 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+from models.ledger import StepKind
 from models.memory import Scope
 from models.review import ReviewKind
 from tools.tool import Tool
@@ -17,14 +18,16 @@ from worker.agents.agent import Agent, Offer
 from worker.asking import Asking
 from worker.decision import Answer, Decision
 from worker.departure import Partial
+from worker.fallback import SHORT, taken
 from worker.gateway import Gateway
 from worker.held import Held
 from worker.journal import Journal
 from worker.labels.binding import fixed
 from worker.labels.provenance import Origin
 from worker.memory import Filled, Memory
+from worker.mismatch import Asked
 from worker.outcome import Ask, GateShut, LostLease, Outcome, Snooze, Stop
-from worker.outcome import Question as Asked
+from worker.outcome import Question as Wanted
 from worker.rollback import Undone, rollback
 from worker.steps import Question, Steps
 from worker.wording import LanguageModel
@@ -51,9 +54,21 @@ class Flow:
         self._journal = journal
         self._memory = Memory(self._steps)
 
-    async def call(self, step: str, tool: Tool[A, R], /, **arguments: Any) -> R:
-        """Use a tool, once. Its final failure raises ToolFailed, which may be caught."""
-        return await self._steps.call(step, tool, arguments)
+    @overload
+    async def call(
+        self, step: str, tool: Tool[A, R], /, *, minor: Literal[True], **arguments: Any
+    ) -> R | None: ...
+    @overload
+    async def call(self, step: str, tool: Tool[A, R], /, **arguments: Any) -> R: ...
+    async def call(self, step: str, tool: Tool[A, R], /, **arguments: Any) -> R | None:
+        """Use a tool, once. Its final failure raises ToolFailed, which may be caught.
+
+        In short: with `fallback=`, a result of ours takes its place; with `minor=True`, None does.
+        A failure that pages (models/route.py) is raised all the same.
+        """
+        instead = taken(tool, arguments) if arguments.keys() & SHORT else None
+        call = self._steps.call(step, tool, arguments)
+        return await (call if instead is None else instead.of(call, step, tool, self._held))
 
     async def decide(self, step: str, decision: Decision[T], /, **inputs: Any) -> T:
         """Answer a typed question by rules or model; the answer is recorded with what was asked.
@@ -102,7 +117,8 @@ class Flow:
         proposal = about.__pydantic_serializer__.to_json(about)
         digest = hashlib.sha256(b"ask\0" + proposal).digest()
         record = self._held.record.get(step)
-        if record is not None and (result := record.replay(digest)) is not None:
+        now = Asked(StepKind.ASK, None, proposal)
+        if record is not None and (result := record.replay(digest, now)) is not None:
             self._held.repetition.answered()
             answer = type(about).model_validate_json(result)
             self._held.provenance.origins[step] = Origin(answer, type(about), person=True)
@@ -110,7 +126,7 @@ class Flow:
         self._held.begin(fresh=record is None)
         raise Ask(
             [
-                Asked(
+                Wanted(
                     step=step,
                     number=number,
                     kind=ReviewKind.UNCERTAIN,
@@ -118,6 +134,7 @@ class Flow:
                     proposal=proposal,
                     answer_schema=type(about).model_json_schema(),
                     args_hash=digest,
+                    args=proposal,
                     decide_within=within,
                     fresh=record is None,
                 )

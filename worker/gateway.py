@@ -135,7 +135,9 @@ class Gateway:
         if record is not None and record.over:
             return self._replayed(held, order)
         if record is not None:
-            record.replay(order.digest)  # another question than before ends the run here
+            record.replay(
+                order.digest, order.asked
+            )  # another question than before ends the run here
         if allowed.get(tool.name) is not tool:
             told = f"{held.pipeline} does not declare {tool.name}"
             raise Stop(StopReason.TOOL_DENIED, told, Guard.ALLOWLIST)
@@ -177,7 +179,7 @@ class Gateway:
         tool = order.tool
         held.met(tool.name, order.digest)
         try:
-            result = order.record.replay(order.digest)
+            result = order.record.replay(order.digest, order.asked)
         except ToolFailed as failure:
             _saw_failure(held, order, failure)
             raise

@@ -50,6 +50,8 @@ class Held:
     provenance: Provenance = field(default_factory=Provenance)
     autonomy: Autonomy = Autonomy.ACT
     partial: bytes | None = None
+    forked: bool = False
+    """Its record begins with copies of another run's."""
     leaving: bool = False
     """The worker shuts down: leave at the next step."""
     lost: bool = False

@@ -24,6 +24,7 @@ from worker.keeping import Found, Keeping, Wanted
 from worker.labels.label import Label
 from worker.labels.provenance import Origin, Provenance, found
 from worker.labels.sinks import bound
+from worker.mismatch import Asked
 from worker.outcome import GateShut, Stop
 from worker.refusal import refused_by
 from worker.steps import Question, Steps
@@ -67,7 +68,8 @@ class Memory:
             args = to_json(told | {"bytes": len(written)})
             digest = hashlib.sha256(b"remember\0" + args + b"\0" + written).digest()
             record = held.record.get(step)
-            if record is not None and record.replay(digest) is not None:
+            asked = Asked(StepKind.REMEMBER, REMEMBER, args)
+            if record is not None and record.replay(digest, asked) is not None:
                 return
             held.begin(fresh=True)
             await self._steps.gatekeeper.admit_memory(held)

@@ -8,10 +8,12 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from models.guard import Guard
+from models.ledger import StepKind
 from models.run import StopReason
 from tools.tool import Call, Rejected, Tool
 from tools.worst import Worst
 from worker.labels.sinks import UNJUDGED, Judged
+from worker.mismatch import Asked
 from worker.outcome import Stop
 from worker.record import Record
 from worker.ruling import Ruling
@@ -47,6 +49,10 @@ class Order:
     """Likewise, what they used."""
     worst: Worst = _NOTHING
     """The most that one try may use; known once it is reckoned."""
+
+    @property
+    def asked(self) -> Asked:
+        return Asked(StepKind.CALL, self.tool.name, self.passed)
 
     def reckon(self) -> None:
         """See what a try may cost at most.

@@ -1,5 +1,6 @@
 """The four ways, beside returning, in which a run leaves a worker."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -31,6 +32,10 @@ class Stop(Outcome):
     detail: str = ""
     guard: Guard | None = None
     """Which gate refused a call; None: what its reason says, if it says one."""
+
+    def shown(self, redact: Callable[[Any], Any]) -> str:  # noqa: ARG002  # who has values to show
+        """For people."""
+        return self.detail
 
 
 @dataclass(eq=False)

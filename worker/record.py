@@ -9,9 +9,10 @@ from uuid import UUID
 import orjson
 
 from models.database import hot
-from models.ledger import EntryState
+from models.ledger import EntryState, StepKind
 from models.run import StopReason
-from worker.outcome import Stop, ToolFailed
+from worker.mismatch import Asked, Mismatch
+from worker.outcome import ToolFailed
 
 
 class Record(NamedTuple):
@@ -34,6 +35,16 @@ class Record(NamedTuple):
     clear_s: float
     """Until the last try can no longer be under way; negative when that is past."""
     labels: bytes | None = None
+    kind: str = StepKind.CALL
+    copied_from: UUID | None = None
+    """Of a fork: the run that did it."""
+
+    @property
+    def left_something(self) -> bool:
+        """A write of this run's own, that has happened or may have."""
+        if self.effect in {None, "read"} or self.copied_from is not None:
+            return False
+        return self.state in {EntryState.RESERVED, EntryState.SETTLED, EntryState.IN_DOUBT}
 
     @property
     def said_bits(self) -> float:
@@ -47,17 +58,14 @@ class Record(NamedTuple):
         """It has an outcome: a result, or a failure."""
         return self.state in {EntryState.SETTLED, EntryState.UNDONE, EntryState.REJECTED}
 
-    def replay(self, digest: bytes) -> bytes | None:
+    def replay(self, digest: bytes, asked: Asked | None = None) -> bytes | None:
         """The recorded result, or None while there is none; its recorded failure is raised again.
 
         A resumed run must ask what it asked before: another question means another pipeline.
+        `asked` is what it asks now, for whoever has to find out what has changed.
         """
         if self.args_hash != digest:
-            raise Stop(
-                StopReason.REPLAY_MISMATCH,
-                f"step {self.step!r} was given other arguments by an earlier attempt: the pipeline"
-                " is not deterministic, or was changed without a new version",
-            )
+            raise Mismatch(self.step, Asked(self.kind, self.tool, self.args), asked)
         if self.state is EntryState.REJECTED:
             told = orjson.loads(self.error or b"{}")
             reason = StopReason(told.get("reason", StopReason.TOOL_FAILED))
@@ -71,7 +79,7 @@ _LOAD = """
            tool, effect, args,
            extract(epoch FROM now() - created_at)::float AS age_s,
            coalesce(extract(epoch FROM quiet_at - now()), 0)::float AS clear_s,
-           labels
+           labels, kind, copied_from
       FROM ledger_entry WHERE run_id = ANY($1::uuid[]) ORDER BY run_id, number
 """
 

@@ -6,15 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from models.database import hot
-from models.ledger import EntryState
+from models.ledger import UNDO, EntryState
 from models.run import StopReason
 from tools.tool import Tool
 from worker.checkpoint import FENCE
 from worker.outcome import LostLease, ToolFailed
 from worker.record import Record
-
-UNDO = "undo/"
-"""Before the name of a step: the name of the step that takes it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,8 @@ def rollback(
 ) -> list[Undoing]:
     """What taking back every write after `to` comes to, the last one first.
 
-    The same on every replay: what is undone already is in it too, and replays its record.
+    The same on every replay: what is undone already is in it too, and replays its record. What a
+    fork has only replayed is its source's, and stays.
 
     Raises:
         ValueError: The run has not come to a step of that name.
@@ -55,6 +53,7 @@ def rollback(
         for each in records
         if each.number > place
         and each.state in {EntryState.SETTLED, EntryState.UNDONE}
+        and each.copied_from is None  # another run's write, which only that may take back
         and each.effect not in {None, "read"}
         and not each.step.startswith(UNDO)
     ]

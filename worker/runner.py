@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import orjson
 import sentry_sdk
 import structlog
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from config.redaction import Redactor
 from models.batcher import DatabaseAway
 from models.run import RunStatus, StopReason, WaitingFor
+from models.transition import refused, report
 from tools.misfit import faults
 from worker.departure import Departure
 from worker.flow import Flow
@@ -23,6 +25,7 @@ from worker.gateway import Gateway
 from worker.held import Held
 from worker.journal import Journal
 from worker.labels.provenance import INPUT, Origin, Provenance
+from worker.mismatch import passed_over
 from worker.outcome import Ask, GateShut, LostLease, Snooze, Stop, ToolFailed
 from worker.pace import Pace
 from worker.parking import Parking
@@ -66,10 +69,15 @@ class Runner:
             # It is adopted when the database is back; should we die first, its lease runs out.
             held.lost = True
             log.warning("run.left_behind", error=str(error))
+        except asyncpg.PostgresError as error:
+            if not refused(error):
+                raise
+            # Its lease runs out; it is tried again so often as a crash is, and no more.
+            await report(error, where="its worker")
 
     async def _attempt(self, held: Held) -> Departure | None:
         try:
-            if held.attempt > 1:
+            if held.attempt > 1 or held.forked:
                 records = await self._journal.load(held.id)
                 held.record = {each.step: each for each in records}
                 held.pace = Pace(records)
@@ -111,7 +119,7 @@ class Runner:
         try:
             return await self._within_time(held, pipeline, given)
         except Stop as stop:
-            return self._finish(held, stop.reason, detail=stop.detail)
+            return self._finish(held, stop.reason, detail=stop.shown(self._redact))
         except ToolFailed as failure:
             return self._finish(held, failure.reason, detail=str(failure))
         except Snooze as snooze:
@@ -133,6 +141,8 @@ class Runner:
             if not limit.expired():
                 raise
             raise Stop(StopReason.TIME_BUDGET, held.budget.told(StopReason.TIME_BUDGET)) from None
+        if held.record:
+            _came_by(held)
         if not isinstance(result, pipeline.gives):
             raise TypeError(f"{held.pipeline} returned {type(result).__name__}, not its contract's")
         return self._finish(
@@ -201,3 +211,18 @@ class Runner:
             error=orjson.dumps({"type": type(error).__name__, "traceback": told}),
             bug=1,
         )
+
+
+def _came_by(held: Held) -> None:
+    """At the end of a resumed run: it should have come by all that is on record.
+
+    Raises:
+        Stop: It has left out a write of its own, so its result does not tell what was done.
+    """
+    missed = [each for name, each in held.record.items() if name not in held.names]
+    if not missed:
+        return
+    log.warning("run.passed_over", steps=[each.step for each in missed[:20]])
+    for each in missed:
+        if each.left_something:
+            raise passed_over(each.step, each.tool)

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel
 
-from models.ledger import EntryState, StepKind
+from models.ledger import UNDO, EntryState, StepKind
 from models.run import WaitingFor
 from tools.tool import Tool
 from worker.checkpoint import Entry
@@ -16,9 +16,9 @@ from worker.gateway import Gateway
 from worker.held import Held
 from worker.journal import Journal
 from worker.labels.provenance import INPUT
+from worker.mismatch import Asked
 from worker.outcome import LostLease, Snooze
 from worker.refusal import Refusal
-from worker.rollback import UNDO
 
 A = TypeVar("A", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
@@ -34,6 +34,10 @@ class Question(NamedTuple):
     digest: bytes
     """Of all that it was asked: a replay must ask the same."""
     kind: StepKind = StepKind.DECIDE
+
+    @property
+    def told(self) -> Asked:
+        return Asked(self.kind, self.of, self.asked)
 
 
 class Steps:
@@ -104,7 +108,8 @@ class Steps:
         """A step without effects: its record, or what it comes to now (JSON, and tokens used)."""
         held, number = self.held, self.begin(step)
         record = held.record.get(step)
-        if record is not None and (result := record.replay(question.digest)) is not None:
+        asked = question.told if record is not None else None
+        if record is not None and (result := record.replay(question.digest, asked)) is not None:
             return result
         held.begin(fresh=True)
         written, tokens = await answer()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from config.settings import GAP_BEATS, LEASE_LIMIT_S
@@ -16,6 +17,7 @@ from models.database import TRANSIENT, hot
 from models.doubt import LEAVE_IN_DOUBT, ask_after
 from models.gate import follow_policy
 from models.pulse import Beat
+from models.transition import refused, report
 from models.verdict import expire
 
 log = structlog.get_logger()
@@ -124,6 +126,10 @@ class Sweeper:
                 pause_s = await self._pause_s(idle=not swept)
             except TRANSIENT as error:
                 log.warning("sweeper.database_away", error=repr(error))
+            except asyncpg.PostgresError as error:
+                if not refused(error):
+                    raise
+                await report(error, where="the sweeper")  # and what else it sweeps goes on
             # Jitter keeps the fleet's sweepers from meeting on the same rows.
             await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311  # jitter
 

@@ -14,7 +14,7 @@ from models.run import StopReason
 from models.scope import FLEET, POLICY
 from models.standstill import Overruled, drained, standstill, stopped
 from tests import conftest
-from tests.conftest import reload, sweep
+from tests.conftest import as_if, reload, sweep
 from tools.tool import Unavailable
 from worker import sweeper
 from worker.gatekeeper import Gatekeeper
@@ -163,7 +163,7 @@ async def test_parked_runs_come_back_the_oldest_first_in_cohorts_that_double(
 ):
     runs = [await submit("five-writes", {}) for _ in range(60)]
     await shut()
-    await hot().execute(
+    await as_if(
         "UPDATE run SET status = 'waiting', waiting_for = 'gate', dispatch_at = NULL,"
         " gate_scope = 'fleet', gate_mode = 'open'"
     )

@@ -18,7 +18,7 @@ from models.ledger import EntryState, StepKind
 from models.memory import NAME_BYTES, TENANT, VALUE_BYTES, session, user
 from tests import bound_pipelines, memory_pipelines
 from tests.bound_pipelines import SENT
-from tests.conftest import CATALOGUE, document, expire_lease, reload, sweep
+from tests.conftest import CATALOGUE, as_if, document, expire_lease, reload, sweep
 from tests.memory_pipelines import LEFT
 from worker.checkpoint import Entry
 from worker.keeping import Keeping, Wanted, find, keep_safe
@@ -189,7 +189,7 @@ async def test_a_resumed_run_does_not_remember_a_second_time(submit, attempt, re
     run = await submit("keeper", {"customer": "bob"})
     await attempt(run)
     await remembers(customer="cleo")
-    await hot().execute(
+    await as_if(
         "UPDATE run SET status = 'running', stop_reason = NULL, finished_at = NULL, result = NULL,"
         " worker = gen_random_uuid(), lease_expires_at = now() - interval '1 s' WHERE id = $1",
         run,

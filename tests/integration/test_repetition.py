@@ -6,7 +6,7 @@ from models.database import hot
 from models.review import Verdict
 from models.run import StopReason
 from models.verdict import answer
-from tests.conftest import document, reload
+from tests.conftest import as_if, document, reload
 from tests.pipelines import SHELF, TICKS
 from tools.tool import Rejected
 
@@ -87,7 +87,7 @@ async def test_a_run_that_had_ended_in_a_loop_ends_there_again_and_calls_nothing
     """Its worker died with the departure in hand."""
     run = await plan(*["read 1"] * 10)
     await attempt(run)
-    await hot().execute(
+    await as_if(
         "UPDATE run SET status = 'queued', stop_reason = NULL, finished_at = NULL,"
         " dispatch_at = now() WHERE id = $1",
         run,

@@ -8,7 +8,7 @@ from models.database import hot
 from models.gate import GateMode, flip
 from models.run import RunStatus, StopReason
 from models.scope import FLEET
-from tests.conftest import document, expire_lease, reload, sweep
+from tests.conftest import as_if, document, expire_lease, reload, sweep
 from tools.tool import Ambiguous, Rejected, Unavailable
 from worker import use
 
@@ -250,7 +250,7 @@ async def test_a_pipeline_that_asks_other_things_on_resume_stops_as_a_replay_mis
 ):
     run = await submit("five-reads", {})
     await attempt(run)
-    await hot().execute(
+    await as_if(
         "UPDATE run SET status = 'queued', dispatch_at = now(), stop_reason = NULL,"
         " finished_at = NULL WHERE id = $1",
         run,

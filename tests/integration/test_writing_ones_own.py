@@ -157,6 +157,8 @@ async def test_every_verb_does_what_its_paragraph_says(guide, submit, attempt):
     assert errors_of(guide) == []
     assert document((await runs("look", "nuts"))["result"]) == {"lines": ["nuts: 4"]}
     assert document((await runs("look", "unknown"))["result"])["lines"][0][:13] == "nobody knows:"
+    assert document((await runs("glance", "nuts"))["result"])["lines"][1] != "no note"
+    assert document((await runs("glance", "unknown"))["result"]) == {"lines": ["?: 0", "no note"]}
     assert (await runs("restock", "nut"))["stop_reason"] == "success"
     assert {each.count for each in guide.ORDERS.values()} == {10}
     assert (await runs("restock", "nuts"))["waiting_for"] == "review"

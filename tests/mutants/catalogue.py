@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 from tests.mutants.of_mcp import OF_MCP
 from tests.mutants.of_memory import OF_MEMORY
 from tests.mutants.of_models import OF_MODELS
+from tests.mutants.of_versions import OF_VERSIONS
 from tests.mutants.retries import OF_RETRIES
 from tests.mutants.trials import OF_TRIALS
 from tests.mutants.writing import OF_WRITING
@@ -929,5 +930,6 @@ MUTANTS = (
     *OF_MODELS,
     *OF_TRIALS,
     *OF_MEMORY,
+    *OF_VERSIONS,
     *OF_WRITING,
 )  # fmt: skip

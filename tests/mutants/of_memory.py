@@ -69,7 +69,7 @@ OF_MEMORY = (
     ),
     Mutant(
         "P3", "a resumed run remembers anew", "worker/memory.py",
-        "if record is not None and record.replay(digest) is not None:",
+        "if record is not None and record.replay(digest, asked) is not None:",
         "if record is not None and False:",
         f"{MEMORY}::test_a_resumed_run_does_not_remember_a_second_time",
     ),

@@ -15,6 +15,7 @@ from worker.check.place import choices, is_place, names
 from worker.check.script import Part, dotted
 from worker.check.script import names as names_in
 from worker.check.taint import Taint, is_plain
+from worker.fallback import SHORT
 from worker.labels.capacity import capacity
 from worker.pipeline import Pipeline
 
@@ -51,8 +52,9 @@ def _call(
 ) -> Iterator[Finding]:
     place, about = part.place(verb), title(pipeline)
     yield from _declared(pipeline, part, verb, tool)
-    given = {each.arg: each.value for each in verb.keywords if each.arg}
     known = {*tool.takes.model_fields, *names(tool.takes)}
+    given = {each.arg: each.value for each in verb.keywords if each.arg}
+    given = {name: each for name, each in given.items() if name in known or name not in SHORT}
     whole = all(each.arg for each in verb.keywords)
     for name in given.keys() - known:
         if tool.takes.model_config.get("extra") != "allow":
