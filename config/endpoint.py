@@ -6,6 +6,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, Field, HttpUrl, model_validator
 
 OutputMode = Literal["json_schema", "tool", "prompt"]
+SECRET = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)?$"
+"""A reference to a secret, or none."""
 
 
 class Endpoint(BaseModel, frozen=True, extra="forbid"):
@@ -17,7 +19,7 @@ class Endpoint(BaseModel, frozen=True, extra="forbid"):
     """Such as https://api.openai.com/v1 or http://127.0.0.1:11434/v1."""
     model: str = Field(min_length=1, max_length=200)
     """As the endpoint calls it."""
-    secret: str = Field(default="", pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)?$")
+    secret: str = Field(default="", pattern=SECRET)
     """Where the key is: `env:NAME` or `file:/path` of the worker; never the key itself."""
     usd_per_million_in: Decimal | None = Field(default=None, ge=0)
     usd_per_million_out: Decimal | None = Field(default=None, ge=0)

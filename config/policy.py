@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from config.policy_approvals import Approval
+from config.policy_approvals import USUAL, Approval
 from config.policy_egress import Egress
 from config.policy_logging import Logging
 from config.policy_overlay import Overlay, over
@@ -137,7 +137,8 @@ class Tools(Part):
     sensitive: tuple[str, ...] = ()
     """Tools, `*` as in file names, whose calls are on record in the audit before they leave."""
     approvals: dict[str, Approval] = Field(default_factory=dict)
-    """By tool, likewise. Without one: `always` for a write that a model proposed, else `never`."""
+    """By tool, likewise. Without one: `always` for a write that a model proposed, else what is
+    usual for the tool (config/policy_approvals.py), or `never`."""
 
 
 class Spend(Part):
@@ -203,10 +204,10 @@ class Policy(Part):
         ), {})  # fmt: skip
 
     def approval(self, tool: str) -> Approval | None:
-        """The first entry of `tools.approvals` that fits, or None."""
+        """The first entry of `tools.approvals` that fits, else what is usual for it, or None."""
         return next((
             each for pattern, each in self.tools.approvals.items() if fnmatchcase(tool, pattern)
-        ), None)  # fmt: skip
+        ), USUAL.get(tool))  # fmt: skip
 
     def of(self, tenant: str, pipeline: str) -> "Policy":
         """The policy as it stands for one tenant and pipeline."""

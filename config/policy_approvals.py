@@ -79,3 +79,9 @@ def _number(document: Any, pointer: str) -> Decimal | None:
     except ArithmeticError:
         return None
     return found if found.is_finite() else None
+
+
+NEVER = Approval(When.NEVER)
+USUAL = {"cloud.shutdown": Approval.of("above(/would_save_usd, 100)")}
+"""By tool: what holds where no entry of the policy fits it. `never` says otherwise. What a model
+proposed is asked about all the same."""

@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import BaseModel, Field, HttpUrl, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from config.endpoint import Endpoint
+from config.endpoint import SECRET, Endpoint
 
 DAY_S = 24 * 3600.0
 LEASE_LIMIT_S = 300.0
@@ -122,6 +122,14 @@ class DeskSettings(BaseModel, frozen=True, extra="forbid"):
     password: SecretStr = SecretStr("")
 
 
+class CloudSettings(BaseModel, frozen=True, extra="forbid"):
+    """The cloud whose instances `cloud.*` tools look after; see tools/cloud/provider.py."""
+
+    url: HttpUrl | None = None
+    secret: str = Field(default="", pattern=SECRET)
+    """Where the token is: `env:NAME` or `file:/path` of the worker; never the token itself."""
+
+
 class ClassifierSettings(BaseModel, frozen=True, extra="forbid"):
     """The sample model: what it is trained from, once, into the data folder."""
 
@@ -159,6 +167,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     notify: NotifySettings = NotifySettings()
     desk: DeskSettings = DeskSettings()
+    cloud: CloudSettings = CloudSettings()
     classifier: ClassifierSettings = ClassifierSettings()
     kb: KnowledgeSettings = KnowledgeSettings()
     models: dict[str, Endpoint] = Field(default_factory=dict)

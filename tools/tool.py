@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
 from config.policy_egress import Reach
 from models.run import StopReason
-from tools.misfit import unsteady
+from tools.signature import signature
 from tools.trust import Trust
 from tools.worst import Worst
 
@@ -124,6 +124,14 @@ class Ambiguous(ToolError):
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot(Generic[A]):
+    """What is kept before a write, of what that is asked; a pipeline declares its tool as well."""
+
+    tool: "Tool[Any, Any]"
+    arguments: Callable[[A], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Undo(Generic[A, R]):
     """How a write is taken back: by another write, with arguments made of what was asked and got.
 
@@ -132,7 +140,10 @@ class Undo(Generic[A, R]):
     """
 
     tool: "Tool[Any, Any]"
-    arguments: Callable[[A, R], Mapping[str, Any]]
+    arguments: Callable[..., Mapping[str, Any]]
+    """Of what was asked and got, and of what the snapshot gave, where there is one."""
+    snapshot: Snapshot[A] | None = None
+    """What is kept before the write; where that fails, the write is not made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +192,9 @@ class Tool(Generic[A, R]):
         undoes = self.undo.tool.effect if self.undo else Effect.WRITE
         if not (self.undo is None or self.writes) or undoes in {Effect.READ, Effect.DESTRUCTIVE}:
             raise TypeError(f"{self.name}: only a write can be undone, and only by another write")
+        first = self.undo.snapshot if self.undo else None
+        if first is not None and first.tool.effect is Effect.DESTRUCTIVE:
+            raise TypeError(f"{self.name}: what destroys is no snapshot")
         if self.timeout_s <= 0:
             raise TypeError(f"{self.name} needs a timeout_s above zero, not {self.timeout_s:g}")
 
@@ -211,7 +225,7 @@ def tool(
     """
 
     def declare(run: Callable[[A, Call], Awaitable[R]]) -> Tool[A, R]:
-        takes, gives = _contract(name, run)
+        takes, gives = signature(name, run)
         return Tool(
             name=name,
             effect=effect,
@@ -232,18 +246,3 @@ def tool(
         )
 
     return declare
-
-
-def _contract(name: str, run: Callable[..., Any]) -> tuple[Any, Any]:
-    """What a function takes and gives, by its annotations."""
-    hints = get_type_hints(run)
-    gives = hints.pop("return", None)
-    takes: Any = next(iter(hints.values()), None)
-    for model, role in ((takes, "arguments"), (gives, "result")):
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            raise TypeError(f"{name} must annotate its {role} with a Pydantic model")
-        if model.model_config.get("extra") != "forbid":
-            raise TypeError(f"{name}: {model.__name__} must forbid unknown fields (Contract)")
-    if why := unsteady(takes):  # a resumed run would ask something else
-        raise TypeError(f"{name}: {takes.__name__} is not the same twice: {why}")
-    return takes, gives

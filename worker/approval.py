@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from config.policy_approvals import Approval, When
+from config.policy_approvals import USUAL, Approval, When
 from models.guard import Guard
 from models.review import ReviewKind
 from models.run import StopReason
@@ -49,7 +49,8 @@ def legible(tool: Tool[Any, Any], args: BaseModel) -> None:
 async def reasons(order: Order, tenant: str) -> tuple[str, ...]:
     """Why a person must allow this call; empty when none need be asked."""
     rule = order.ruling.approval
-    if rule is None and order.proposed and order.tool.writes:
+    unsaid = rule is None or rule is USUAL.get(order.tool.name)
+    if unsaid and order.proposed and order.tool.writes:
         rule = _PROPOSED
     if rule is None or rule.when is When.NEVER:
         return order.judged.faults

@@ -29,6 +29,7 @@ from worker.mismatch import Asked
 from worker.outcome import Ask, GateShut, LostLease, Outcome, Snooze, Stop
 from worker.outcome import Question as Wanted
 from worker.rollback import Undone, rollback
+from worker.snapshot import SNAPSHOT
 from worker.steps import Question, Steps
 from worker.wording import LanguageModel
 
@@ -69,6 +70,17 @@ class Flow:
         instead = taken(tool, arguments) if arguments.keys() & SHORT else None
         call = self._steps.call(step, tool, arguments)
         return await (call if instead is None else instead.of(call, step, tool, self._held))
+
+    def snapshot(self, step: str, kind: type[M], /) -> M:
+        """What was kept before the write of `step`, which has been made.
+
+        Raises:
+            LookupError: That step has no snapshot, or the run has not come to it.
+        """
+        origin = self._held.provenance.origins.get(step + SNAPSHOT)
+        if origin is None or isinstance(origin.written, BaseModel):
+            raise LookupError(f"no snapshot was taken before {step!r}")
+        return kind.model_validate_json(origin.written)
 
     async def decide(self, step: str, decision: Decision[T], /, **inputs: Any) -> T:
         """Answer a typed question by rules or model; the answer is recorded with what was asked.

@@ -13,6 +13,8 @@
 11 contract   the result is parsed, and comes back from the bytes that are recorded
 12 settle     one transaction: fence, outcome, cost
 13 repetition what goes in circles ends here; a replayed step is looked at as well
+
+A write whose undo wants a snapshot has it taken after 6, by a call of its own (worker/snapshot.py).
 """
 
 import asyncio
@@ -24,6 +26,7 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
+from config.policy_approvals import NEVER
 from config.rulebook import Rulebook
 from models.guard import Guard
 from models.run import StopReason
@@ -41,6 +44,7 @@ from worker.outcome import Ask, GateShut, LostLease, Overtaken, Snooze, Stop, To
 from worker.record import Record
 from worker.refusal import Refusal, refused_by
 from worker.ruling import Rulings
+from worker.snapshot import Precaution
 from worker.step_line import tell
 from worker.trip import Trip
 from worker.turnstile import Turnstile
@@ -78,6 +82,7 @@ class Gateway:
         number: int,
         allowed: Mapping[str, Tool[Any, Any]],
         proposed: bool = False,
+        before: Precaution | None = None,
     ) -> R:
         """Do a step once, whatever happens to the worker; return its result, now or from before.
 
@@ -92,7 +97,9 @@ class Gateway:
         order: Order | None = None
         try:
             order = self._order(held, tool, given, step, number, proposed=proposed)
-            return cast(R, await self._carry_out(held, order, allowed))
+            if before is not None:
+                await before.replay(order.args)
+            return cast(R, await self._carry_out(held, order, allowed, before))
         except (Stop, Snooze, GateShut, Ask, ToolFailed) as error:
             said = refused_by(error)
             if said is not None:
@@ -122,15 +129,16 @@ class Gateway:
         digest = hashlib.sha256(tool.name.encode() + b"\0" + passed).digest()
         record = held.record.get(step)
         order = Order(step, number, tool, args, passed, digest, record, ruling, proposed)
-        if proposed or ruling.sinks is not None or ruling.approval is not None:
+        if proposed or ruling.sinks is not None or ruling.approval not in {None, NEVER}:
             legible(tool, args)
         if proposed or ruling.sinks is not None:
             order.judged = _judged(held, order, references)  # a replayed step's bits count as well
         return order
 
     async def _carry_out(
-        self, held: Held, order: Order, allowed: Mapping[str, Tool[Any, Any]]
-    ) -> Any:
+        self, held: Held, order: Order, allowed: Mapping[str, Tool[Any, Any]],
+        before: Precaution | None,
+    ) -> Any:  # fmt: skip
         tool, record, ruling = order.tool, order.record, order.ruling
         if record is not None and record.over:
             return self._replayed(held, order)
@@ -149,6 +157,8 @@ class Gateway:
             held.pace.step(tool.name, ruling.run_per_minute)
         if order.judged.faults or order.proposed or ruling.approval is not None:
             await _approve(held, order)
+        if before is not None:
+            await before.take(order.args)
         if ruling.sensitive:
             said = Refusal(Guard.SENSITIVE, "sends", "; ".join(order.asks))
             remark = said.remark(held, order.step, tool.name, ruling.revision, order.digest)
@@ -162,8 +172,7 @@ class Gateway:
             return self._replayed(held, order)
         except BaseException as error:
             tell(held, order, begun, error)
-            if isinstance(error, ToolFailed):
-                _saw_failure(held, order, error)
+            _saw_failure(held, order, error)
             raise
         tell(held, order, begun)
         _saw(held, order, order.result, failed=False)
@@ -221,16 +230,9 @@ async def _approve(held: Held, order: Order) -> None:
 
 def _judged(held: Held, order: Order, given: Mapping[str, Bound]) -> Judged:
     return judged(
-        order.tool,
-        order.args,
-        order.ruling.sinks,
-        order.passed,
-        given,
-        step=order.step,
-        proposed=order.proposed,
-        provenance=held.provenance,
-        max_bits=order.ruling.max_bits,
-    )
+        order.tool, order.args, order.ruling.sinks, order.passed, given, step=order.step,
+        proposed=order.proposed, provenance=held.provenance, max_bits=order.ruling.max_bits,
+    )  # fmt: skip
 
 
 def _saw(held: Held, order: Order, got: bytes, *, failed: bool) -> None:
@@ -242,5 +244,6 @@ def _saw(held: Held, order: Order, got: bytes, *, failed: bool) -> None:
         held.repetition.saw(tool.name, order.digest, got, writes=tool.writes, failed=failed)
 
 
-def _saw_failure(held: Held, order: Order, failure: ToolFailed) -> None:
-    _saw(held, order, f"{failure.reason}: {failure}".encode(), failed=True)
+def _saw_failure(held: Held, order: Order, failure: BaseException) -> None:
+    if isinstance(failure, ToolFailed):
+        _saw(held, order, f"{failure.reason}: {failure}".encode(), failed=True)

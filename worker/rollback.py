@@ -8,10 +8,11 @@ from uuid import UUID
 from models.database import hot
 from models.ledger import UNDO, EntryState
 from models.run import StopReason
-from tools.tool import Tool
+from tools.tool import Snapshot, Tool
 from worker.checkpoint import FENCE
 from worker.outcome import LostLease, ToolFailed
 from worker.record import Record
+from worker.snapshot import SNAPSHOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ def rollback(
     place = next((each.number for each in records if each.step == to), None)
     if place is None:
         raise ValueError(f"there is no step {to!r} to roll back to")
+    # A snapshot stays: an undo may need it, and taking it back would restore nothing.
+    kept = {each.step + SNAPSHOT for each in records if _snapshot(tools.get(each.tool or ""))}
     done = [
         each
         for each in records
@@ -56,11 +59,19 @@ def rollback(
         and each.copied_from is None  # another run's write, which only that may take back
         and each.effect not in {None, "read"}
         and not each.step.startswith(UNDO)
+        and each.step not in kept
     ]
-    return [_undoing(each, tools) for each in sorted(done, key=lambda each: -each.number)]
+    by_step = {each.step: each for each in records}
+    return [_undoing(each, by_step, tools) for each in sorted(done, key=lambda each: -each.number)]
 
 
-def _undoing(record: Record, tools: Mapping[str, Tool[Any, Any]]) -> Undoing:
+def _snapshot(tool: Tool[Any, Any] | None) -> Snapshot[Any] | None:
+    return None if tool is None or tool.undo is None else tool.undo.snapshot
+
+
+def _undoing(
+    record: Record, by_step: Mapping[str, Record], tools: Mapping[str, Tool[Any, Any]]
+) -> Undoing:
     tool = tools.get(record.tool or "")
     if tool is None or tool.undo is None:
         raise ToolFailed(
@@ -68,8 +79,14 @@ def _undoing(record: Record, tools: Mapping[str, Tool[Any, Any]]) -> Undoing:
         )
     asked = tool.takes.model_validate_json(record.args or b"null")
     got = tool.gives.model_validate_json(record.result or b"null")
-    undo = tool.undo
-    return Undoing(record.step, UNDO + record.step, undo.tool, undo.arguments(asked, got))
+    known = [asked, got]
+    if (snapshot := tool.undo.snapshot) is not None:
+        before = by_step.get(record.step + SNAPSHOT)
+        if before is None or before.state is not EntryState.SETTLED:
+            told = f"{record.tool} has no snapshot to go back to, so nothing was rolled back"
+            raise ToolFailed(told, StopReason.TOOL_DENIED)
+        known.append(snapshot.tool.gives.model_validate_json(before.result or b"null"))
+    return Undoing(record.step, UNDO + record.step, tool.undo.tool, tool.undo.arguments(*known))
 
 
 _UNDO = f"""

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from models.ledger import UNDO, EntryState, StepKind
 from models.run import WaitingFor
-from tools.tool import Tool
+from tools.tool import Snapshot, Tool
 from worker.checkpoint import Entry
 from worker.gateway import Gateway
 from worker.held import Held
@@ -19,6 +19,7 @@ from worker.labels.provenance import INPUT
 from worker.mismatch import Asked
 from worker.outcome import LostLease, Snooze
 from worker.refusal import Refusal
+from worker.snapshot import SNAPSHOT, Precaution
 
 A = TypeVar("A", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
@@ -91,6 +92,9 @@ class Steps:
         proposed: bool = False,
     ) -> R:
         """Use a tool, as a step; see `Gateway.call`."""
+        before = None
+        if tool.undo is not None and tool.undo.snapshot is not None and not undoes:
+            before = self._precaution(step + SNAPSHOT, tool.undo.snapshot)
         number = self.begin(step, prefix="" if undoes else UNDO)
         return await self._gateway.call(
             self.held,
@@ -100,7 +104,20 @@ class Steps:
             number=number,
             allowed={tool.name: tool} if undoes else self.tools,
             proposed=proposed,
+            before=before,
         )
+
+    def _precaution(self, step: str, snapshot: Snapshot[Any]) -> Precaution:
+        """It takes its name and number whether it is made or not: a replay counts the same."""
+        number = self.begin(step)
+
+        async def make(given: Mapping[str, Any]) -> Any:
+            tool, held = snapshot.tool, self.held
+            return await self._gateway.call(
+                held, tool, given, step=step, number=number, allowed=self.tools
+            )
+
+        return Precaution(snapshot, self.held.record.get(step), make)
 
     async def once(
         self, step: str, question: Question, answer: Callable[[], Awaitable[tuple[bytes, int]]]

@@ -181,7 +181,7 @@ OF_CALLS = (
     ),
     Mutant(
         "P7", "a proposed write asks nobody", "worker/approval.py",
-        "if rule is None and order.proposed and order.tool.writes:",
+        "if unsaid and order.proposed and order.tool.writes:",
         "if False:",
         f"{ACT}::test_a_write_waits_for_a_person_and_is_then_made_to_whom_the_pipeline_bound",
     ),

@@ -70,6 +70,14 @@ def pipelines_own(pipeline: Pipeline[Any, Any]) -> Iterator[Finding]:
                 f"it declares {tool.name}, which is destructive: no run ever executes it",
                 "leave it out, or write a tool that marks instead of deleting",
             )  # fmt: skip
+        first = tool.undo.snapshot if tool.undo else None
+        if first is not None and pipeline.tools.get(first.tool.name) is not first.tool:
+            yield error(
+                "undeclared", place, about,
+                f"{tool.name} has {first.tool.name} take a snapshot first, which the pipeline does"
+                " not declare: its calls would end as tool_denied",
+                f"add {first.tool.name} to tools=[...] of @pipeline",
+            )  # fmt: skip
         if tool.cost_usd > pipeline.budget.cost_usd:
             yield error(
                 "unaffordable", place, about,

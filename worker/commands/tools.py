@@ -34,6 +34,7 @@ def _facts(tool: Tool[Any, Any], found: Found) -> dict[str, Any]:
     sinks = (
         None if tool.sinks is None else {at: need.name.lower() for at, need in tool.sinks.items()}
     )
+    first = tool.undo.snapshot if tool.undo else None
     return {
         "name": tool.name,
         "about": tool.about,
@@ -46,6 +47,7 @@ def _facts(tool: Tool[Any, Any], found: Found) -> dict[str, Any]:
         "sinks": sinks,
         "trusted": list(tool.trusted),
         "undo": tool.undo.tool.name if tool.undo else None,
+        "snapshot": first.tool.name if first else None,
         "poll": tool.poll,
         "used_by": sorted(
             f"{each.name} v{each.version}"
@@ -69,7 +71,9 @@ def _table(facts: list[dict[str, Any]]) -> Table:
             f"{each['name']}\n  {each['module']}",
             Text(each["effect"], style=_STYLES.get(each["effect"], "yellow")),
             f"{each['timeout_s']:g} s\n{each['cost_usd']} USD",
-            _doubt(each) + (f"\nundo: {each['undo']}" if each["undo"] else ""),
+            _doubt(each)
+            + (f"\nundo: {each['undo']}" if each["undo"] else "")
+            + (f"\nfirst: {each['snapshot']}" if each["snapshot"] else ""),
             "\n".join(needs),
             "\n".join(each["used_by"]) or "no pipeline",
         )

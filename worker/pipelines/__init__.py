@@ -1,8 +1,9 @@
 """The pipelines that Sluice ships. What is not listed here is not callable."""
 
 from worker.pipeline import Catalogue
-from worker.pipelines import ticket_triage, ticket_triage_v1
+from worker.pipelines import cost_alert, ticket_triage, ticket_triage_v1
 
 PIPELINES: Catalogue = {
-    (each.name, each.version): each for each in (ticket_triage_v1.triage, ticket_triage.triage)
+    (each.name, each.version): each
+    for each in (ticket_triage_v1.triage, ticket_triage.triage, cost_alert.cost_alert)
 }

@@ -1,0 +1,1 @@
+"""A cloud's instances as targets of a run. Read in this order: form, provider, instance."""

@@ -1,0 +1,46 @@
+"""A snapshot: what is kept of a target before a write that may have to be taken back."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from tools.tool import Snapshot
+from worker.labels.binding import fixed
+from worker.record import Record
+
+SNAPSHOT = "/snapshot"
+"""After the name of a step: the name of the step that comes before its write."""
+
+
+class Precaution:
+    """The snapshot of one write: taken once nothing but the write itself is left to do.
+
+    So a call that is refused, that waits for a person, or that is not made at all takes none.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot[Any],
+        record: Record | None,
+        make: Callable[[Mapping[str, Any]], Awaitable[Any]],
+    ) -> None:
+        """`record`: as earlier attempts left it; `make` does the step, or replays it."""
+        self._snapshot, self._record, self._make = snapshot, record, make
+        self._taken = False
+
+    async def replay(self, args: BaseModel) -> None:
+        """Come by it again where it is over: if it failed, nobody is asked about its write."""
+        if self._record is not None and self._record.over:
+            await self.take(args)
+
+    async def take(self, args: BaseModel) -> None:
+        """Make it, if it was not made. Its arguments were judged, or approved, as the write's own.
+
+        Raises:
+            ToolFailed: It could not be made, so the write must not be.
+        """
+        if not self._taken:
+            self._taken = True
+            given = self._snapshot.arguments(args)
+            await self._make({name: fixed(value) for name, value in given.items()})
