@@ -144,6 +144,15 @@ class KnowledgeSettings(BaseModel, frozen=True, extra="forbid"):
     folder: Path = _SAMPLES / "kb"
 
 
+class SearchSettings(BaseModel, frozen=True, extra="forbid"):
+    """Where `search.read` looks: at a SearXNG, or another that answers like one; else in `kb`."""
+
+    url: HttpUrl | None = None
+    """Such as http://127.0.0.1:8888; asked is its path `search`."""
+    key: SecretStr = SecretStr("")
+    """Sent as a bearer's token, where there is one."""
+
+
 class Settings(BaseSettings):
     """Everything a process reads from its surroundings, once."""
 
@@ -170,6 +179,7 @@ class Settings(BaseSettings):
     cloud: CloudSettings = CloudSettings()
     classifier: ClassifierSettings = ClassifierSettings()
     kb: KnowledgeSettings = KnowledgeSettings()
+    search: SearchSettings = SearchSettings()
     models: dict[str, Endpoint] = Field(default_factory=dict)
     """Language models by the name that pipelines call them; JSON, `{"NAME": {"base_url": ...}}`."""
 

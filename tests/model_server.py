@@ -52,6 +52,15 @@ async def model_server() -> AsyncIterator[ModelServer]:
         await runner.cleanup()
 
 
+def endpoint(url: str, **more: Any) -> dict[str, Any]:
+    """Its settings, as an operator would write them; None leaves one out."""
+    usual = {
+        "base_url": url, "model": "probe-1", "timeout_s": 0.5, "max_tokens": 500,
+        "usd_per_million_in": 10, "usd_per_million_out": 20,
+    }  # fmt: skip
+    return {name: value for name, value in (usual | more).items() if value is not None}
+
+
 def says(
     said: Any, *, used: tuple[int, int] | None = USED, finish: str = "stop", **message: Any
 ) -> Answer:

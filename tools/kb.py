@@ -93,6 +93,7 @@ _SEARCH = """
      ORDER BY asked.number, found.rank DESC, found.path
 """
 
+_WHOLE = "SELECT title, body FROM kb_article WHERE folder = $1 AND path = $2"
 
 _Look = tuple[tuple[str, int, int], ...]
 
@@ -109,11 +110,21 @@ class KnowledgeBase:
 
     async def search(self, query: str) -> tuple[Article, ...]:
         """The articles that have most to do with a text; none when no word occurs in any."""
+        await self._is_told()
+        return await self._search(query)
+
+    async def article(self, path: str) -> tuple[str, str] | None:
+        """Title and text of the article at a path below the folder, as it was last seen."""
+        await self._is_told()
+        row = await hot().fetchrow(_WHOLE, str(self._folder), path)
+        return None if row is None else (row["title"], row["body"])
+
+    async def _is_told(self) -> None:
+        """Return once the table has been brought to the folder, lately."""
         if time.monotonic() - self._looked_at > _LOOK_S:
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._look())
             await asyncio.shield(self._looking)
-        return await self._search(query)
 
     async def _find(self, queries: Sequence[str]) -> Sequence[tuple[Article, ...] | BaseException]:
         found: list[list[Article]] = [[] for _ in queries]
@@ -155,12 +166,16 @@ class KnowledgeBase:
 _bases: dict[Path, KnowledgeBase] = {}
 
 
+def base() -> KnowledgeBase:
+    """The one of the folder that the settings name."""
+    folder = settings().kb.folder
+    return _bases.setdefault(folder, KnowledgeBase(folder))
+
+
 @tool("kb.read", effect=Effect.READ, timeout_s=10)
 async def read(args: Query, call: Call) -> Articles:  # noqa: ARG001  # every tool takes its call
     """Find the articles that have most to do with a text."""
-    folder = settings().kb.folder
-    base = _bases.setdefault(folder, KnowledgeBase(folder))
-    return Articles(articles=await base.search(one_line(args.query)))
+    return Articles(articles=await base().search(one_line(args.query)))
 
 
 def _listing(folder: Path) -> _Look:

@@ -1,4 +1,4 @@
-"""Ticket triage, from a ticket as its source has it to the row at the desk, in both versions."""
+"""Ticket triage, from a ticket as its source has it to the row at the desk, in its versions."""
 
 import asyncio
 import csv
@@ -35,9 +35,9 @@ VAGUE = {"id": "T-2", "subject": "hm", "text": "It happened again, what now?"}
 
 @pytest.fixture(scope="module", autouse=True)
 def data_folder(tmp_path_factory):
-    """Where the sample model is kept; trained once for this file."""
+    """Where the sample model is kept; trained once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLUICE_DATA", str(tmp_path_factory.mktemp("data")))
+        patch.setenv("SLUICE_DATA", str(tmp_path_factory.getbasetemp() / "triage"))
         settings.cache_clear()
         classify._samples.clear()
         yield
@@ -72,7 +72,7 @@ async def test_a_clear_ticket_is_answered_by_the_model_and_opened_once(submit, a
     await attempt(run)
 
     result, (row,) = await result_of(run), await tickets_at_the_desk()
-    assert (await reload(run))["version"] == 2
+    assert (await reload(run))["version"] == 3
     assert (result["category"], result["queue"]) == ("subscription", "accounts")
     assert (result["decided_by"], result["action"]) == ("model", "opened")
     assert result["confidence"] > 0.8
@@ -284,7 +284,7 @@ async def test_both_versions_of_the_pipeline_meet_on_one_ticket_at_the_desk(subm
 
     await attempt(old)
 
-    assert {(await reload(run))["version"] for run in (new, old)} == {1, 2}
+    assert {(await reload(run))["version"] for run in (new, old)} == {1, 3}
     assert (await result_of(old))["already_there"] is True
     assert len(await tickets_at_the_desk()) == 1
 

@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 from tests.mutants.of_mcp import OF_MCP
 from tests.mutants.of_memory import OF_MEMORY
 from tests.mutants.of_models import OF_MODELS
+from tests.mutants.of_research import OF_RESEARCH
 from tests.mutants.of_snapshots import OF_SNAPSHOTS
 from tests.mutants.of_versions import OF_VERSIONS
 from tests.mutants.retries import OF_RETRIES
@@ -929,6 +930,7 @@ MUTANTS = (
     *OF_RETRIES,
     *OF_MCP,
     *OF_MODELS,
+    *OF_RESEARCH,
     *OF_TRIALS,
     *OF_MEMORY,
     *OF_SNAPSHOTS,

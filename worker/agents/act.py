@@ -30,7 +30,7 @@ _TOO_LARGE = Complaint("too_large", Advice.RETRY, allowed={"maxBytes": SAID_BYTE
 
 
 Then = Callable[[str, BaseModel], Awaitable[None]]
-"""What a pipeline does with each result: the tool's name, and what it gave."""
+"""What a pipeline does with each result: the step, `work/3/page.read`, and what it gave."""
 
 
 class Act(Generic[T]):
@@ -122,7 +122,7 @@ class Act(Generic[T]):
             await self._steps.refused(step, wanted.tool, said)
             raise Stop(StopReason.TOOL_DENIED, told)
         called = {"tool": wanted.tool, "arguments": wanted.arguments}
-        objection = self._objection(offer, called)
+        objection = self._objection(offer, called) or await self._estranged(step, offer, called)
         if objection is not None:
             self._mistaken(called, [objection])
             return
@@ -145,7 +145,7 @@ class Act(Generic[T]):
         else:
             self._history.append(called | {"result": result.model_dump(mode="json")})
             if self._then is not None:
-                await self._then(wanted.tool, result)
+                await self._then(place, result)
         self._mistakes = 0
 
     def _objection(self, offer: Offer, called: dict[str, Any]) -> Complaint | None:
@@ -156,6 +156,19 @@ class Act(Generic[T]):
             return Complaint("bound", Advice.RETRY, at, offer.open_names)
         refused = self._refused.get(_same(called))
         return None if refused is None else Complaint(str(refused), Advice.STOP)
+
+    async def _estranged(self, step: str, offer: Offer, called: dict[str, Any]) -> Complaint | None:
+        """Why a call is not tried: it means something that was not found, and nothing else will do.
+
+        The audit hears of it, for it is what a text from outside would have a model do.
+        """
+        name = offer.strange(called["arguments"], self._steps.held.provenance)
+        if name is None:
+            return None
+        told = f"/{name} is none of those among which a model may choose"
+        said = Refusal(Guard.LABELS, StopReason.TOOL_DENIED, told)
+        await self._steps.refused(step, offer.tool.name, said)
+        return Complaint("not_found", Advice.RETRY, f"/call/arguments/{name}")
 
     def _answered(self, said: Said) -> T | None:
         try:

@@ -9,7 +9,8 @@ from pydantic_core import to_json
 
 from models.run import StopReason
 from tools.tool import Tool
-from worker.labels.binding import Binding, Choice
+from tools.trust import Trust
+from worker.labels.binding import Binding, Choice, Places
 from worker.labels.declared import schema_of
 from worker.wording import LanguageModel
 
@@ -140,6 +141,15 @@ class Offer:
             elif name in said:
                 given[name] = each.of(said[name], f"{step}:/{name}")
         return given
+
+    def strange(self, said: Mapping[str, Any], places: Places) -> str | None:
+        """An argument that is none of the values among which alone the model may choose."""
+        for name, each in self.bound.items():
+            if isinstance(each, Choice) and each.strictly and name in said:
+                _, label = each.of(said[name], name).resolve(places)
+                if label.trust is Trust.UNTRUSTED:
+                    return name
+        return None
 
     def shown(self) -> dict[str, Any]:
         """As the model sees it: what is left open, as a JSON schema."""

@@ -19,11 +19,7 @@ _MONEY = re.compile(
 
 def open_fields(model: type[BaseModel], role: str, place: str, about: str) -> Iterator[Finding]:
     """Fields that take anything, and money that is no exact number."""
-    # What is excluded is part of no document, such as how a model is asked (tools/llm/prompt.py).
-    excluded = {f"/{name}" for name, each in model.model_fields.items() if each.exclude}
     for pointer, kind, _ in fields(model):
-        if pointer in excluded:
-            continue
         where = f"{role} {model.__name__}{pointer}"
         if kind in {Any, object, dict} or get_origin(kind) is dict:
             yield warning(

@@ -16,7 +16,7 @@ def is_place(model: type[BaseModel], pointer: str) -> bool:
 
 
 def fields(kind: Any, at: str = "", depth: int = 0) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
-    """Every leaf of a contract: its pointer, its bare type, and what bounds it."""
+    """Every leaf of a contract's document: its pointer, its bare type, and what bounds it."""
     yield from _leaves(kind, (), at, depth)
 
 
@@ -45,6 +45,8 @@ def _leaves(
         if kind.model_config.get("extra") == "allow":
             yield at or "/", Any, ()
         for name, each in kind.model_fields.items():
+            if each.exclude:  # such as how a question to a model is worded
+                continue
             below = f"{at}/{each.alias or name}"
             yield from _leaves(each.annotation, tuple(each.metadata), below, depth + 1)
     else:

@@ -59,6 +59,8 @@ class Choice:
     """Left to a model, but only among the trusted values at places with `*` in them."""
 
     places: tuple[str, ...]
+    strictly: bool = False
+    """What is none of them the model is told; a person is not asked whether it may be."""
 
     def of(self, value: Any, at: str) -> Binding:
         """What the model chose at this place, `work/3/mail.send:/to`; endorsed when it is one of
@@ -66,12 +68,13 @@ class Choice:
         return _Among(_Said(value, at), self.places)
 
 
-def among(*places: str) -> Choice:
+def among(*places: str, strictly: bool = False) -> Choice:
     """For `offer`: the model may choose one of the trusted values at `step:/hits/*/id`; with
-    `work/*/search.read:/hits/*/id`, of all that it has found so far."""
+    `work/*/search.read:/hits/*/id`, of all that it has found so far. Whether another one will do,
+    a person is asked; `strictly`: nobody is, and the model is told."""
     for place in places:
         ref(place)
-    return Choice(places)
+    return Choice(places, strictly)
 
 
 def ref(place: str) -> Ref:

@@ -1,190 +1,115 @@
-"""Ticket triage: rules first, the classifier second, a person third; the desk gets one ticket."""
+"""Ticket triage: rules, the classifier, a language model where one is wanted, a person; one ticket.
+
+Version 3. Without an `assistant` it does what version 2 does, step by step.
+"""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
-
-from pydantic import BaseModel, Field, StringConstraints
+from typing import Literal
 
 from models.budget import Budget
 from tools import kb
+from tools.llm import language_model
 from tools.tickets import ticket as tickets
-from tools.tickets.form import Priority, TicketRef
-from worker.decision import Answer
 from worker.flow import Flow
-from worker.labels.binding import made, ref
 from worker.outcome import ToolFailed
 from worker.pipeline import pipeline
-from worker.pipelines.ticket_triage_rails import BODY_CHARS, TITLE_CHARS, queue_of, reference
-from worker.pipelines.ticket_triage_reply import REPLY_CHARS, draft
-from worker.pipelines.ticket_triage_verdict import CLASSIFY, Classification, Name, doubt
+from worker.pipelines import ticket_triage_v2
+from worker.pipelines.ticket_triage_assistant import (
+    DRAFT,
+    MODEL,
+    SECOND,
+    SHOWN_CHARS,
+    WEIGH,
+    Weighed,
+    confirmed,
+    doubtful,
+)
+from worker.pipelines.ticket_triage_v2 import (
+    Proposal,
+    Triage,
+    articles_of,
+    follow,
+    open_once,
+    propose,
+)
+from worker.pipelines.ticket_triage_verdict import doubt
 
-Autonomy = Literal["observe", "act"]
 
-
-class TicketIn(BaseModel, extra="forbid"):
+class TicketIn(ticket_triage_v2.TicketIn, extra="forbid"):
     """A ticket as its source has it."""
 
-    id: str = Field(min_length=1, max_length=150)
-    source: str = Field(default="backlog", min_length=1, max_length=40)
-    subject: str = Field(default="", max_length=1_000)
-    text: str = Field(min_length=1, max_length=100_000)
-    created_at: str | None = Field(default=None, max_length=40)
-    autonomy: Autonomy = "act"
-    """observe: nothing outside is written, what would be is in the result."""
-    model: str | None = Field(default=None, min_length=1, max_length=4_096)
-    """A file of `sluice train`, readable by the workers; None is the sample model."""
-
-
-class Proposal(Answer):
-    """An answer drafted in advance, which a person may approve as it is or edit."""
-
-    category: Name
-    queue: Name
-    priority: Priority
-    reply: Annotated[str, StringConstraints(max_length=REPLY_CHARS)]
-
-
-class Source(BaseModel, extra="forbid"):
-    title: str
-    path: str
-
-
-class Triage(BaseModel, extra="forbid"):
-    """What became of a ticket."""
-
-    ticket_id: str
-    category: str
-    priority: Priority
-    queue: str
-    confidence: float = Field(ge=0, le=1)
-    decided_by: Literal["rule", "model", "person"]
-    because: str
-    reply: str
-    articles: list[Source]
-    autonomy: Autonomy
-    action: Literal["proposed", "opened", "already_there"]
-    desk_id: str | None = None
-    desk_url: str | None = None
-
-    @classmethod
-    def of(
-        cls,
-        ticket: TicketIn,
-        settled: Proposal,
-        *,
-        decided_by: Literal["rule", "model", "person"],
-        articles: Sequence[kb.Article],
-        opened: TicketRef | None,
-    ) -> Self:
-        return cls(
-            ticket_id=ticket.id,
-            **settled.model_dump(),
-            decided_by=decided_by,
-            articles=[Source(title=each.title, path=each.path) for each in articles],
-            autonomy=ticket.autonomy,
-            action=_action(opened),
-            desk_id=opened.id if opened else None,
-            desk_url=opened.url if opened else None,
-        )
+    assistant: Literal["default"] | None = None
+    """The language model of the settings (SLUICE_MODELS) that is asked where the classifier is
+    unsure, and that drafts the reply; None: no model is."""
 
 
 @pipeline(
     "ticket-triage",
-    version=2,
-    tools=[kb.read, tickets.create],
-    budget=Budget(steps=10, tool_calls=5),
+    version=3,
+    tools=[kb.read, tickets.create, language_model(MODEL)],
+    budget=Budget(steps=20, tool_calls=15),
     trusts=("/id", "/source"),
 )
 async def triage(flow: Flow, ticket: TicketIn) -> Triage:
     """Classify a ticket, draft its answer, and open it at the desk, once for each source and id."""
-    articles = await _articles(flow, ticket)
+    articles = await articles_of(flow, ticket)
     verdict = await flow.decide(
-        "classify", CLASSIFY, subject=ticket.subject, text=ticket.text, model=ticket.model
+        "classify", WEIGH, subject=ticket.subject, text=ticket.text, model=ticket.model
     )
-    proposal = _propose(verdict, ticket, articles)
+    sure, why = verdict.sure, doubt(verdict)
+    if ticket.assistant and verdict.in_scope and not sure:
+        sure, why = await _second(flow, ticket, verdict)
+        told = f"{verdict.because}; the language model, asked apart, says the same"
+        verdict = verdict.model_copy(update={"because": told[:500]}) if sure else verdict
+    proposal = propose(verdict, ticket, articles)
+    if ticket.assistant:
+        proposal = await _drafted(flow, ticket, proposal, articles)
     settled = proposal
-    if not verdict.sure:
-        answer = await flow.ask("confirm", about=proposal, reason=doubt(verdict))
-        settled = _follow(proposal, answer, ticket, articles)
-    by = "classify" if verdict.sure else "confirm"
-    opened = await _open(flow, ticket, settled, by) if ticket.autonomy == "act" else None
+    if not sure:
+        answer = await flow.ask("confirm", about=proposal, reason=why)
+        settled = follow(proposal, answer, ticket, articles)
+    by = "classify" if sure else "confirm"
+    opened = await open_once(flow, ticket, settled, by) if ticket.autonomy == "act" else None
     return Triage.of(
         ticket,
         settled,
-        decided_by=verdict.decided_by if verdict.sure else "person",
+        decided_by=verdict.decided_by if sure else "person",
         articles=articles,
         opened=opened,
     )
 
 
-async def _articles(flow: Flow, ticket: TicketIn) -> Sequence[kb.Article]:
-    query = f"{ticket.subject} {ticket.text}"[: kb.QUERY_CHARS]
+async def _second(flow: Flow, ticket: TicketIn, verdict: Weighed) -> tuple[bool, str]:
+    """Whether a second opinion settles it; why not. Without one, a person is asked as ever."""
     try:
-        found = await flow.call("articles", kb.read, query=query)
-    except ToolFailed:  # a ticket can be triaged without
-        return ()
-    return found.articles
+        opinion = await flow.decide(
+            "second",
+            SECOND,
+            subject=ticket.subject,
+            text=ticket.text[:SHOWN_CHARS],
+            categories=verdict.categories,
+        )
+    except ToolFailed:
+        return False, doubt(verdict)
+    return confirmed(verdict, opinion), doubtful(verdict, opinion)
 
 
-async def _open(flow: Flow, ticket: TicketIn, settled: Proposal, by: str) -> TicketRef:
-    """Which ticket it is the client says; what goes with it was decided in step `by`."""
-    category = ref(f"{by}:/category")
-    follows = settled.queue == queue_of(settled.category)
-    return await flow.call(
-        "open",
-        tickets.create,
-        external_ref=made(reference, ref("input:/source"), ref("input:/id")),
-        title=(ticket.subject or ticket.text)[:TITLE_CHARS],
-        body=ticket.text[:BODY_CHARS],
-        category=category,
-        queue=made(queue_of, category) if follows else ref(f"{by}:/queue"),
-        priority=ref(f"{by}:/priority"),
-    )
-
-
-def _propose(verdict: Classification, ticket: TicketIn, articles: Sequence[kb.Article]) -> Proposal:
-    queue = queue_of(verdict.category)
-    return Proposal(
-        category=verdict.category,
-        queue=queue,
-        priority=verdict.priority,
-        confidence=verdict.confidence,
-        because=verdict.because,
-        reply=_reply(ticket, verdict.category, verdict.priority, articles, queue=queue),
-    )
-
-
-def _follow(
-    proposal: Proposal, answer: Proposal, ticket: TicketIn, articles: Sequence[kb.Article]
+async def _drafted(
+    flow: Flow, ticket: TicketIn, proposal: Proposal, articles: Sequence[kb.Article]
 ) -> Proposal:
-    """What a person left alone follows what they changed: queue the category, reply both."""
-    queue = answer.queue
-    if answer.category != proposal.category and queue == proposal.queue:
-        queue = queue_of(answer.category)
-    reply = answer.reply
-    if reply == proposal.reply:
-        reply = _reply(ticket, answer.category, answer.priority, articles, queue=queue)
-    return answer.model_copy(update={"queue": queue, "reply": reply})
-
-
-def _reply(
-    ticket: TicketIn,
-    category: str,
-    priority: Priority,
-    articles: Sequence[kb.Article],
-    *,
-    queue: str,
-) -> str:
-    return draft(
-        text=f"{ticket.subject}\n{ticket.text}",
-        category=category,
-        queue=queue,
-        urgent=priority is Priority.URGENT,
-        articles=articles,
+    """With the model's draft, where it has one that holds; else with our own."""
+    await flow.partial(
+        Triage.of(ticket, proposal, decided_by="model", articles=articles, opened=None)
     )
-
-
-def _action(opened: TicketRef | None) -> Literal["proposed", "opened", "already_there"]:
-    if opened is None:
-        return "proposed"
-    return "opened" if opened.created else "already_there"
+    try:
+        told = await flow.decide(
+            "draft",
+            DRAFT,
+            ticket=f"{ticket.subject}\n{ticket.text}"[:SHOWN_CHARS],
+            category=proposal.category,
+            articles=articles,
+            draft=proposal.reply,
+        )
+    except ToolFailed:
+        return proposal
+    return proposal.model_copy(update={"reply": told.text or proposal.reply})

@@ -56,10 +56,23 @@ def by_sender(*, subject: str, text: str, model: str | None) -> Classification |
 
 async def by_model(*, subject: str, text: str, model: str | None) -> Classification:
     """What the classifier makes of it; the words of the rails decide the priority."""
+    return answered(await judged(subject, text, model), subject=subject, text=text)
+
+
+async def judged(subject: str, text: str, model: str | None) -> Verdict:
+    """The classifier's verdict.
+
+    Raises:
+        Stop: `model_failed`: there is no such model.
+    """
     try:
-        verdict = await classify(f"{subject}\n{text}".strip(), model=model)
+        return await classify(f"{subject}\n{text}".strip(), model=model)
     except ModelUnusable as error:
         raise Stop(StopReason.MODEL_FAILED, str(error)) from error
+
+
+def answered(verdict: Verdict, *, subject: str, text: str) -> Classification:
+    """A verdict as a ticket's; the words of the rails decide the priority."""
     urgent = urgency(subject=subject, text=text)
     found = verdict.prediction
     return Classification(
