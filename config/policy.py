@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from config.policy_approvals import USUAL, Approval
+from config.policy_autonomy import Independence
 from config.policy_egress import Egress
 from config.policy_logging import Logging
 from config.policy_overlay import Overlay, over
@@ -174,6 +175,7 @@ class Policy(Part):
     safe_mode: SafeMode = SafeMode()
     spend: Spend = Spend()
     labels: Labels = Labels()
+    autonomy: Independence = Independence()
     egress: Egress = Egress()
     pipelines: dict[str, Overlay] = Field(default_factory=dict)
     tenants: dict[str, Overlay] = Field(default_factory=dict)

@@ -13,6 +13,7 @@ class Overlay(BaseModel, frozen=True, extra="forbid"):
     spend: dict[str, Any] = {}
     labels: dict[str, Any] = {}
     egress: dict[str, Any] = {}
+    autonomy: dict[str, Any] = {}
 
     @field_validator("tools")
     @classmethod

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 
+from models.autonomy import Autonomy
 from models.batcher import Batcher
 from models.contract import Offer, Offers
 from models.database import hot
@@ -60,7 +61,9 @@ class Admission:
                 f"no pipeline is named {request.pipeline!r}; known: {known}", pointer="/pipeline"
             )
         try:
-            mark = fingerprint(request.pipeline, request.subject, request.input)
+            mark = fingerprint(
+                request.pipeline, request.subject, request.input, dry_run=request.dry_run
+            )
         except ValueError as error:
             raise Malformed(str(error), pointer="/input") from error
         check_input(request.input, offer)
@@ -80,16 +83,18 @@ class _Winner:
 _ADMIT = """
     WITH asked AS (
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::text[],
-                             $6::int[], $7::json[], $8::text[], $9::json[], $10::smallint[])
+                             $6::int[], $7::json[], $8::text[], $9::json[], $10::smallint[],
+                             $12::text[])
             WITH ORDINALITY AS a(run_id, tenant, key, fingerprint, pipeline, version,
-                                 input, subject, budget, priority, place)),
+                                 input, subject, budget, priority, autonomy, place)),
     fresh AS (
         INSERT INTO request_key (tenant, key, fingerprint, fingerprint_version, run_id)
         SELECT tenant, key, fingerprint, $11, run_id FROM asked ORDER BY tenant, key
         ON CONFLICT (tenant, key) DO NOTHING
         RETURNING run_id)
-    INSERT INTO run (id, tenant, key, pipeline, version, input, subject, budget, priority)
-    SELECT run_id, tenant, key, pipeline, version, input, subject, budget, priority
+    INSERT INTO run (id, tenant, key, pipeline, version, input, subject, budget, priority,
+                     autonomy)
+    SELECT run_id, tenant, key, pipeline, version, input, subject, budget, priority, autonomy
       FROM asked JOIN fresh USING (run_id)
      ORDER BY place
     RETURNING id
@@ -144,6 +149,7 @@ def _columns(asked: Sequence[_Candidate]) -> list[Any]:
         [each.offer.budget for each in asked],
         [each.request.priority for each in asked],
         FINGERPRINT_VERSION,
+        [Autonomy.OBSERVE if each.request.dry_run else None for each in asked],
     ]
 
 
@@ -166,14 +172,18 @@ def check_input(value: Any, offer: Offer) -> None:
 
 
 async def _difference(request: Request, run_id: UUID) -> str:
-    row = await hot().fetchrow("SELECT pipeline, subject, input FROM run WHERE id = $1", run_id)
+    row = await hot().fetchrow(
+        "SELECT pipeline, subject, input, autonomy IS NOT NULL AS dry_run FROM run WHERE id = $1",
+        run_id,
+    )
     if row is None:
         return "this idempotency key was used for another request, whose payload is purged"
-    differing = [name for name in ("pipeline", "subject") if row[name] != getattr(request, name)]
+    names = ("pipeline", "subject", "dry_run")
+    differing = [name for name in names if row[name] != getattr(request, name)]
     earlier, now = orjson.loads(row["input"]), request.input
     if isinstance(earlier, dict) and isinstance(now, dict):
-        names = sorted(earlier.keys() | now.keys())
-        differing += [f"input.{n}" for n in names if _one_of(earlier, n) != _one_of(now, n)]
+        fields = sorted(earlier.keys() | now.keys())
+        differing += [f"input.{n}" for n in fields if _one_of(earlier, n) != _one_of(now, n)]
     elif canonical(earlier) != canonical(now):
         differing.append("input")
     told = ", ".join(differing)[:_TOLD_CHARS] or "one of them asked for a fork of another run"

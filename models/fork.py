@@ -60,7 +60,7 @@ class Fork:
 
 
 _SOURCE = """
-    SELECT id, tenant, pipeline, version, input, subject, priority, status FROM run
+    SELECT id, tenant, pipeline, version, input, subject, priority, status, autonomy FROM run
      WHERE id = $1 AND ($2::text IS NULL OR tenant = $2) FOR SHARE
 """
 """Whoever purges it or settles a doubt of it waits, or passes it over, until the fork stands."""
@@ -76,9 +76,10 @@ _KEY = """
 """
 _RUN = """
     INSERT INTO run (id, tenant, key, pipeline, version, input, subject, budget, priority,
-                     forked_from)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                     forked_from, autonomy)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
+"""A fork of a dry run is one as well."""
 _COPY = f"""
     INSERT INTO ledger_entry (run_id, step, number, kind, tool, effect, args, args_hash, state,
            attempt, tries, token, spent_usd, result, error, labels, policy, created_at,
@@ -153,7 +154,7 @@ async def _begin(connection: Any, asked: Fork, mark: bytes, source: Any) -> UUID
         return None
     await connection.execute(
         _RUN, run, tenant, asked.key, source["pipeline"], version, given, source["subject"],
-        budget, source["priority"], source["id"],
+        budget, source["priority"], source["id"], source["autonomy"],
     )  # fmt: skip
     copied = await connection.fetch(_COPY, source["id"], run, first["number"])
     about = {

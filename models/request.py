@@ -53,6 +53,8 @@ class Request:
     input: Any
     subject: Any = None
     priority: Any = 5
+    dry_run: Any = False
+    """Nothing is written: what would be is proposed."""
 
     def check(self) -> None:
         """Refuse what no pipeline could take.
@@ -71,6 +73,8 @@ class Request:
         priority = self.priority
         if type(priority) is not int or not FIRST <= priority <= LAST:
             raise Malformed(f"priority is {FIRST} (first) to {LAST} (last)", pointer="/priority")
+        if type(self.dry_run) is not bool:
+            raise Malformed("dry_run is true or false", pointer="/dry_run")
 
 
 def read_json(text: bytes) -> Any:

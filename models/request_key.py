@@ -49,14 +49,16 @@ def canonical(value: Any) -> bytes:
         raise ValueError(f"not a JSON value: {error}") from error
 
 
-def fingerprint(pipeline: str, subject: str | None, input_: Any) -> bytes:
+def fingerprint(pipeline: str, subject: str | None, input_: Any, *, dry_run: bool = False) -> bytes:
     """What the client sent, by which a reused key is told from a repeated request.
 
     Not in it, on purpose: the way the request came (HTTP and broker must match), the
     pipeline's version (a deploy must not turn a duplicate into a 422) and the contract's
-    defaults (a new optional field would do the same).
+    defaults (a new optional field would do the same). A dry run is another payload: whoever
+    asked for one must not be answered with the run that wrote, nor the other way round.
     """
-    return hashlib.sha256(canonical([pipeline, subject, input_])).digest()
+    told = [pipeline, subject, input_, *(["dry run"] if dry_run else [])]
+    return hashlib.sha256(canonical(told)).digest()
 
 
 def _normal(value: Any) -> Any:

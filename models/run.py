@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Column, Float, Identity, Index, Integer, SmallInteger, Text, text
 from sqlmodel import Field, SQLModel
 
+from models.autonomy import Autonomy
 from models.columns import document, usd, when, word
 
 
@@ -170,6 +171,10 @@ class Run(SQLModel, table=True):
     """Parked at the gate: whose. Null in rows of a worker of the version before: the fleet's."""
     gate_mode: str | None = Field(default=None, sa_type=Text)
     """And the mode that lets it go on: open, or read_only for what a closed gate held up."""
+    autonomy: Autonomy | None = Field(default=None, sa_type=word(Autonomy))
+    """Its own ceiling, asked for with the request: `observe` for a dry run."""
+    level: Autonomy | None = Field(default=None, sa_type=word(Autonomy))
+    """The lowest that any of its attempts had. Null before the first has left its worker."""
     cancel_requested_at: datetime | None = when()
     """Whoever holds the run sees it with its next heartbeat, and lets go."""
     forked_from: UUID | None = None

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import Index, Text
 from sqlmodel import Field, SQLModel
 
+from models.agreement import KEEP
 from models.columns import when, word
 from models.database import hot
 from models.run import StopReason
@@ -31,7 +32,7 @@ class Tombstone(SQLModel, table=True):
 BATCH = 500
 FIRST = UUID(int=0)
 
-_BURY = """
+_BURY = f"""
     WITH page AS (
         SELECT id, created_at < now() - make_interval(secs => $2) AS old FROM run
          WHERE id > $1 ORDER BY id LIMIT $3),
@@ -47,16 +48,21 @@ _BURY = """
         INSERT INTO tombstone (run_id, tenant, key, pipeline, version, stop_reason, created_at,
                finished_at)
         SELECT id, tenant, key, pipeline, version, stop_reason, created_at, finished_at FROM dead),
-    steps AS (DELETE FROM ledger_entry e USING dead WHERE e.run_id = dead.id),
-    asked AS (DELETE FROM review v USING dead WHERE v.run_id = dead.id),
+    steps AS (
+        DELETE FROM ledger_entry e USING dead WHERE e.run_id = dead.id
+     RETURNING e.run_id, e.step, e.kind, e.tool, e.effect, e.state, e.settled_at),
+    asked AS (
+        DELETE FROM review v USING dead WHERE v.run_id = dead.id
+     RETURNING v.run_id, v.step, v.kind, v.verdict, v.decided_at),
+    {KEEP},
     gone AS (DELETE FROM run USING dead WHERE run.id = dead.id RETURNING run.id)
     SELECT (SELECT CASE WHEN old THEN id END FROM page ORDER BY id DESC LIMIT 1) AS last,
            (SELECT count(*) FROM gone) AS gone
-"""
+"""  # noqa: S608  # composed of constants
 """In the order of their ids, which is the order of their age: no index is kept for it, and the
 pages at the old end of every table become free together. The first page that ends with a young run
 ends the walk, so that no walk reads a table of young ones; what is unfinished or in doubt is passed
-over and met again by the next walk."""
+over and met again by the next walk. What people said of it stays as counts."""
 
 _FORGET = """
     WITH old AS (
@@ -71,7 +77,8 @@ _FORGET = """
 """
 
 _CLEAR = """
-    WITH notices AS (DELETE FROM notice WHERE since < now() - make_interval(secs => $1))
+    WITH notices AS (DELETE FROM notice WHERE since < now() - make_interval(secs => $1)),
+    counts AS (DELETE FROM agreement WHERE day < now() - interval '400 days')
     DELETE FROM refusal WHERE id IN (
         SELECT id FROM refusal WHERE refused_at < now() - make_interval(secs => $1)
          ORDER BY refused_at LIMIT $2)

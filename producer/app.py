@@ -15,7 +15,7 @@ from config.settings import Settings
 from models import schema
 from models.admission import Admission
 from models.database import close_database, hot, open_database
-from producer import forks, gates, guards, metrics, requests, reviews, runs
+from producer import autonomy, forks, gates, guards, metrics, requests, reviews, runs
 from producer.auth import Doorman
 from producer.problems import Handler, as_problems
 from producer.state import ANSWER_BY, STATE, State
@@ -55,6 +55,7 @@ async def api(
             web.post("/v1/reviews/{id}/verdict", reviews.post_verdict),
             web.get("/v1/gate", gates.get_gate),
             web.put("/v1/gate", gates.put_gate),
+            web.get("/v1/autonomy", autonomy.get_autonomy),
             web.get("/healthz", _alive),
             web.get("/healthz/guards", guards.get_guards),
             web.get("/metrics", metrics.get_metrics),

@@ -98,14 +98,18 @@ class Client:
         key: str,
         subject: str | None = None,
         priority: int = 5,
+        dry_run: bool = False,
     ) -> Receipt:
         """Ask for a run, again and again with the same key until somebody has accepted it.
+
+        `dry_run`: nothing is written; what would be is proposed, and is in the run's result.
 
         Raises:
             Refused: It cannot be accepted as it is.
             Away: Whether it was accepted is not known.
         """
         body = {"pipeline": pipeline, "input": input_, "subject": subject, "priority": priority}
+        body |= {"dry_run": True} if dry_run else {}
         headers = {"Idempotency-Key": _quoted(key)}
         told = await self._ask("POST", "/v1/runs", body, headers=headers)
         return Receipt(told["run_id"], told["replayed"])

@@ -100,9 +100,26 @@ def _numbers(view: Policy, tool: str) -> list[tuple[str, str, str]]:
         ("in safe mode", "goes on, if it reads" if view.safe_mode.allows(tool) else "waits",
          "safe_mode.allowed_tools"),
     ]  # fmt: skip
+    rows += _autonomy(view)
     told = limits.model_dump(exclude_none=True, exclude_defaults=True) if limits else {}
     rows += [(f"limit {name}", str(value), "tools.limits") for name, value in told.items()]
     return rows + _egress(view, tool)
+
+
+def _autonomy(view: Policy) -> list[tuple[str, str, str]]:
+    """How much the pipeline may do by itself, and what more asks for."""
+    own = view.autonomy
+    rows = [
+        ("autonomy", f"at most {own.level}", "autonomy.level"),
+        ("autonomy until it is set", str(own.initial), "autonomy.initial"),
+    ]
+    for level, bar in (("reversible", own.promote.reversible), ("act", own.promote.act)):
+        told = (
+            f"after {bar.fewest} decisions, {bar.precision:.1%} of them approved as it was,"
+            f" {bar.reversals:.1%} of its writes undone"
+        )
+        rows.append((f"promoted to {level}", told, f"autonomy.promote.{level}"))
+    return rows
 
 
 def _egress(view: Policy, tool: str) -> list[tuple[str, str, str]]:

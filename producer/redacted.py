@@ -20,14 +20,15 @@ _USUAL = Redactor()
 
 
 @cache
-def _rulebook(path: Path) -> Rulebook:
+def rulebook_at(path: Path) -> Rulebook:
+    """Read once for all of this process; whoever uses it looks whether it has changed."""
     return Rulebook(path)
 
 
 def redactor() -> Redactor:
     """As the policy stands now."""
     try:
-        rules = _rulebook(settings().policy)
+        rules = rulebook_at(settings().policy)
     except PolicyError:  # told by whoever needs the policy for more
         return _USUAL
     rules.look()

@@ -42,7 +42,7 @@ _RUN = "SELECT * FROM run WHERE id = $1"
 _STEPS = "SELECT * FROM ledger_entry WHERE run_id = $1 ORDER BY number, step"
 
 
-def submit(
+def submit(  # noqa: PLR0917  # typer fills them by name
     pipeline: Annotated[str, typer.Argument(help="The pipeline's name.")],
     input_: Annotated[
         str, typer.Argument(metavar="INPUT", help="JSON; @FILE reads a file, - standard input.")
@@ -52,9 +52,13 @@ def submit(
     ] = None,
     subject: Annotated[str | None, typer.Option(help="Runs on one subject never overlap.")] = None,
     tenant: Tenant = LOCAL,
+    dry_run: Annotated[  # noqa: FBT002  # typer's flags
+        bool, typer.Option("--dry-run", help="Write nothing: what would be written is proposed.")
+    ] = False,
 ) -> None:
     """Ask for a run; the same key gives the same run."""
-    request = Request(tenant, key or f"cli:{uuid4()}", pipeline, document(input_), subject)
+    given = document(input_)
+    request = Request(tenant, key or f"cli:{uuid4()}", pipeline, given, subject, dry_run=dry_run)
 
     async def ask() -> None:
         async with database() as bell:

@@ -7,6 +7,7 @@ from uuid import UUID
 import orjson
 from aiohttp import web
 
+from models.autonomy import Autonomy
 from models.cancel import cancel
 from models.database import hot
 from models.refusal import plain
@@ -19,13 +20,13 @@ from producer.state import STATE
 
 KEY_HEADER = "Idempotency-Key"
 BULK_LIMIT = 1000
-_FIELDS = frozenset({"pipeline", "input", "subject", "priority"})
+_FIELDS = frozenset({"pipeline", "input", "subject", "priority", "dry_run"})
 
 VIEW = """
     SELECT r.id, r.key, r.tenant, r.pipeline, r.version, r.subject, r.priority, r.status,
            r.waiting_for, r.stop_reason, r.detail, r.result, r.partial, r.steps, r.calls,
            r.tokens, r.spent_usd, r.active_s, r.attempt, r.crashes, r.created_at, r.started_at,
-           r.finished_at, r.forked_from
+           r.finished_at, r.forked_from, r.autonomy, r.level
       FROM run r
      WHERE r.id = $1 AND r.tenant = $2
 """
@@ -128,6 +129,8 @@ def view(row: Any) -> dict[str, Any]:
         "pipeline": row["pipeline"],
         "version": row["version"],
         "subject": row["subject"],
+        "dry_run": row["autonomy"] == Autonomy.OBSERVE,
+        "autonomy": row["level"],
         "status": row["status"],
         "waiting_for": row["waiting_for"],
         "stop_reason": reason,
@@ -204,6 +207,7 @@ def _wanted(tenant: str, key: Any, fields: dict[str, Any]) -> Request:
         input=fields["input"],
         subject=fields.get("subject"),
         priority=fields.get("priority", 5),
+        dry_run=fields.get("dry_run", False),
     )
 
 

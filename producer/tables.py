@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from models.autonomy import Autonomy
 from models.draining import Draining
 from models.route import ROUTES
 from models.run import Severity, StopReason
@@ -62,6 +63,10 @@ def run_tree(row: Any, steps: Iterable[Any], *, whole: bool = False) -> Tree:
         tree.add(f"route {route}: {route.told}")
     if row["forked_from"]:
         tree.add(f"a fork of {row['forked_from']}: what is marked as copied, that one has done")
+    if row["autonomy"]:
+        tree.add("a dry run: what it would write is proposed, not written")
+    if row["level"] not in {None, Autonomy.ACT}:
+        tree.add(f"its autonomy was {row['level']}")
     if row["detail"]:
         tree.add(Text(legible(row["detail"])))
     tree.add(Text(f"input {_short(row['input'], whole=whole)}"))

@@ -39,6 +39,7 @@ _NO_FILE_NAME = re.compile(r"[^\w.-]+")
 _BACKLOG = typer.Argument(help="CSV or JSON Lines: id, subject, body or text, created_at.")
 _DESK = typer.Option(help="URL of a Roundup tracker; without it, the desk in our own database.")
 _AUTONOMY = typer.Option(help="observe: nothing outside is written. act: tickets are opened.")
+_DRY_RUN = typer.Option("--dry-run", help="The same as --autonomy observe, whatever else is said.")
 _CAMPAIGN = typer.Option(help="Name of this going-over; default: the file's name.")
 _AGAIN = typer.Option(help="Go over it once more, under this further name.")
 _MODEL = typer.Option(help="A classifier made by `sluice train`.", exists=True, resolve_path=True)
@@ -69,6 +70,7 @@ def triage(  # noqa: PLR0917  # typer fills them by name
     out: Annotated[Path | None, _OUT] = None,
     workers: Annotated[int, _WORKERS] = 2,
     source: Annotated[str, _SOURCE] = "backlog",
+    dry_run: Annotated[bool, _DRY_RUN] = False,  # noqa: FBT002  # typer's flag
 ) -> None:
     """Triage a backlog: each ticket once, however often this is run or killed.
 
@@ -94,9 +96,9 @@ def triage(  # noqa: PLR0917  # typer fills them by name
         os.environ["SLUICE_DESK__URL"] = desk  # the workers read it too
     os.environ.setdefault("SLUICE_LOG_LEVEL", "warning")
     telemetry.configure(settings(), part="triage")
+    autonomy = Autonomy.OBSERVE if dry_run else autonomy
     going = Campaign(name, LOCAL, autonomy, again, source, str(model) if model else None)
-    default = "-".join(each for each in (name, again, str(autonomy)) if each)
-    folder = out or Path("out") / _NO_FILE_NAME.sub("-", default)
+    folder = out or _folder(going)
     try:
         plan = _Plan(going, backlog, make_folder(folder), workers)
         found = read(backlog)
@@ -107,6 +109,11 @@ def triage(  # noqa: PLR0917  # typer fills them by name
     with found:
         tally = _with_workers(plan, found)
     raise typer.Exit(0 if tally.complete else EXIT_INCOMPLETE)
+
+
+def _folder(going: Campaign) -> Path:
+    default = "-".join(each for each in (going.name, going.again, str(going.autonomy)) if each)
+    return Path("out") / _NO_FILE_NAME.sub("-", default)
 
 
 def _with_workers(plan: _Plan, backlog: Backlog) -> Tally:

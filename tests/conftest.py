@@ -57,7 +57,8 @@ _EMPTY = "DELETE FROM gate; INSERT INTO gate (scope, mode) VALUES ('fleet', 'ope
     for table in (
         "run", "request_key", "ledger_entry", "review", "refusal", "worker", "desk_ticket",
         "api_key", "tenant", "contract", "tombstone", "notice", "timeline", "pulse", "spend",
-        "breaker", "call_audit", "guard", "connection", "memory", "transcript",
+        "breaker", "call_audit", "guard", "connection", "memory", "transcript", "autonomy",
+        "agreement",
     )
 )  # fmt: skip
 CATALOGUES = '["worker.pipelines", "tests.pipelines"]'

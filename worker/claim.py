@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from models.autonomy import Autonomy
 from models.budget import Budget, Usage
 from models.database import hot
 from worker.held import Held
@@ -16,7 +17,7 @@ OVERSCAN = 2
 
 _FIELDS = """
     run.id, attempt, tenant, pipeline, version, subject, input, budget, partial, steps, calls,
-    tokens, reserved_usd + spent_usd AS usd, active_s, bugs, forked_from
+    tokens, reserved_usd + spent_usd AS usd, active_s, bugs, forked_from, autonomy
 """
 """What a worker knows of a run that it has claimed."""
 
@@ -170,4 +171,5 @@ class Claims:
             active_before_s=row["active_s"],
             partial=row["partial"],
             forked=row["forked_from"] is not None,
+            autonomy=Autonomy(row["autonomy"] or Autonomy.ACT),
         )

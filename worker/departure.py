@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from models.autonomy import LOWER, Autonomy
 from models.columns import plain
 from models.database import hot
 from models.run import RunStatus, StopReason, WaitingFor
@@ -28,15 +29,17 @@ class Departure:
     gate_scope: str | None = None
     """Parked at the gate: whose, and the mode that lets it go on."""
     gate_mode: str | None = None
+    level: Autonomy = Autonomy.ACT
+    """What the attempt was allowed when it ended."""
 
 
-_LEAVE = """
+_LEAVE = f"""
     WITH m AS (
         SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::float[], $5::text[],
                              $6::text[], $7::float[], $8::text[], $9::json[], $10::json[],
-                             $11::int[], $12::text[], $13::text[])
+                             $11::int[], $12::text[], $13::text[], $14::text[])
             AS m(run_id, attempt, status, active_s, stop_reason, waiting_for, delay_s, detail,
-                 result, error, bug, gate_scope, gate_mode)),
+                 result, error, bug, gate_scope, gate_mode, level)),
     fence AS (
         SELECT run.id FROM run JOIN m ON (run.id, run.attempt) = (m.run_id, m.attempt)
          WHERE run.status = 'running' ORDER BY run.id FOR NO KEY UPDATE OF run),
@@ -54,6 +57,7 @@ _LEAVE = """
                bugs             = run.bugs + m.bug,
                gate_scope       = m.gate_scope,
                gate_mode        = m.gate_mode,
+               level            = {LOWER},
                active_s         = m.active_s,
                worker           = NULL,
                lease_expires_at = NULL,
@@ -66,7 +70,7 @@ _LEAVE = """
          WHERE run_id = gone.id AND stop_reason <> 'success'
            AND state = 'reserved' AND kind = 'call' AND effect <> 'read')
     SELECT array_agg(id) AS ids, pg_notify('sluice_run', string_agg(id::text, ' ')) FROM gone
-"""
+"""  # noqa: S608  # composed of constants
 """The only way out of `running` for the worker that holds it; a fenced one finds no row. The
 notice only makes a waiting client look at once. A run that ends with a write in doubt leaves
 that doubt behind, listed, and a person is asked."""
@@ -89,6 +93,7 @@ async def leave(departures: Sequence[Departure]) -> list[BaseException | None]:
         [each.bug for each in departures],
         [each.gate_scope for each in departures],
         [each.gate_mode for each in departures],
+        [each.level for each in departures],
     )
     gone = set(row["ids"] or ())
     return [None if each.run_id in gone else LostLease() for each in departures]

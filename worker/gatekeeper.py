@@ -8,12 +8,14 @@ from typing import Any
 import structlog
 
 from config.rulebook import Rulebook
+from models import autonomy
 from models.batcher import DatabaseAway
 from models.database import TRANSIENT, dedicated, hot
 from models.gate import CHANNEL, STRICTNESS, GateMode
 from models.scope import FLEET, POLICY
 from tools.tool import Tool
 from worker.held import Held
+from worker.levels import Levels
 from worker.outcome import GateShut
 
 log = structlog.get_logger()
@@ -38,6 +40,7 @@ class Gatekeeper:
 
     def __init__(self, rulebook: Rulebook, *, patience_s: float) -> None:
         self._rulebook = rulebook
+        self.levels = Levels(rulebook)
         self._standing = rulebook.file.policy.safe_mode.enabled
         self._patience_s = patience_s
         self._shut: dict[str, GateMode] = _MISSING
@@ -69,6 +72,8 @@ class Gatekeeper:
         started = time.monotonic()
         async with asyncio.timeout(LOOK_S):
             rows = await hot().fetch(_LOOK)
+            levels = await hot().fetch(autonomy.LOOK)
+        self.levels.read(levels)
         self._read(rows, started)
 
     async def admit(self, held: Held, tool: Tool[Any, Any], *, looking: bool = False) -> None:
@@ -152,7 +157,9 @@ class Gatekeeper:
             self._rulebook.look()
             started = time.monotonic()
             async with asyncio.timeout(LOOK_S):
-                self._read(await connection.fetch(_LOOK), started)
+                rows = await connection.fetch(_LOOK)
+                self.levels.read(await connection.fetch(autonomy.LOOK))
+            self._read(rows, started)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await heard.wait()

@@ -24,6 +24,8 @@ class Keeping:
     value: bytes
     labels: bytes
     ttl_s: float
+    withheld: bool = False
+    """The step alone: its run may write nothing."""
 
 
 class Wanted(NamedTuple):
@@ -110,7 +112,7 @@ async def _keep(
     taken = [
         (written[each.entry.run_id, each.entry.step], each)
         for each in keepings
-        if (each.entry.run_id, each.entry.step) in written
+        if (each.entry.run_id, each.entry.step) in written and not each.withheld
     ]
     for row, each in sorted(taken, key=lambda one: (one[0]["tenant"], one[1].scope, one[1].key)):
         tenant, step = row["tenant"], (row["run_id"], row["step"], row["pipeline"])

@@ -14,6 +14,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
+from models.autonomy import Autonomy
 from models.guard import Guard
 from models.ledger import EntryState, StepKind
 from models.memory import VALUE_BYTES, Scope, check
@@ -73,8 +74,11 @@ class Memory:
                 return
             held.begin(fresh=True)
             await self._steps.gatekeeper.admit_memory(held)
+            withheld = held.autonomy is Autonomy.OBSERVE
+            if withheld:  # beside the digest: a replay comes by here at another level too
+                args = to_json(told | {"bytes": len(written), "withheld": True})
             entry = self._entry(step, number, args, digest, labels)
-            kept = Keeping(entry, str(scope), key, written, labels, ttl.total_seconds())
+            kept = Keeping(entry, str(scope), key, written, labels, ttl.total_seconds(), withheld)
             await self._steps.journal.remember(kept)
         except (Stop, GateShut) as error:
             if (said := refused_by(error)) is not None:

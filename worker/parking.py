@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 
+from models.autonomy import LOWER, Autonomy
 from models.columns import plain
 from models.database import hot
 from models.identity import uuid7
@@ -27,23 +28,27 @@ class Parking:
     token: UUID
     policy: str
     """The revision in force."""
+    level: Autonomy = Autonomy.ACT
+    """What the attempt was allowed when it ended."""
 
 
-_PARK = """
+_PARK = f"""
     WITH m AS (
-        SELECT * FROM unnest($1::uuid[], $2::int[], $3::float[], $4::text[], $5::int[], $6::int[])
-            AS m(run_id, attempt, active_s, detail, asked, calls)),
+        SELECT * FROM unnest($1::uuid[], $2::int[], $3::float[], $4::text[], $5::int[], $6::int[],
+                             $7::text[])
+            AS m(run_id, attempt, active_s, detail, asked, calls, level)),
     fence AS (
         SELECT run.id FROM run JOIN m ON (run.id, run.attempt) = (m.run_id, m.attempt)
          WHERE run.status = 'running' ORDER BY run.id FOR NO KEY UPDATE OF run)
     UPDATE run
        SET status = 'waiting', waiting_for = 'review', dispatch_at = NULL, worker = NULL,
            lease_expires_at = NULL, active_s = m.active_s, detail = m.detail,
-           steps = run.steps + m.asked, calls = run.calls + m.calls
+           steps = run.steps + m.asked, calls = run.calls + m.calls,
+           level = {LOWER}
       FROM m JOIN fence ON fence.id = m.run_id
      WHERE run.id = m.run_id
  RETURNING run.id
-"""
+"""  # noqa: S608  # composed of constants
 
 _ASK = """
     WITH q AS (
@@ -111,6 +116,7 @@ async def park(parkings: Sequence[Parking]) -> list[BaseException | None]:
                 sum(q.fresh for q in each.questions if q.kind is ReviewKind.APPROVAL)
                 for each in parkings
             ],
+            [each.level for each in parkings],
         )
         parked = {row[0] for row in rows}
         asked = [(each, q) for each in parkings if each.run_id in parked for q in each.questions]

@@ -55,9 +55,11 @@ class Runner:
         """Run until it finishes, snoozes, parks or is lost; the one place that catches."""
         structlog.contextvars.bind_contextvars(run=str(held.id), attempt=held.attempt)
         try:
-            departure = await self._attempt(held)
+            with self._gateway.gatekeeper.levels.hold(held):
+                departure = await self._attempt(held)
             if departure is not None:
                 held.departing = True
+                departure.level = held.autonomy
                 departure.detail = self._redact(departure.detail)
                 await self._journal.leave(departure)
                 if departure.status is RunStatus.FINISHED:
@@ -99,6 +101,7 @@ class Runner:
                     ask.questions,
                     uuid4(),
                     self._gateway.rulebook.revision,
+                    held.autonomy,
                 )
             )
             return None

@@ -10,7 +10,16 @@ from models.request import Malformed, Refused, Request, read_json
 from models.tenant import Credential, credential, signature
 
 FIELDS = frozenset(
-    {"tenant", "idempotency_key", "pipeline", "input", "subject", "priority", "signature"}
+    {
+        "tenant",
+        "idempotency_key",
+        "pipeline",
+        "input",
+        "subject",
+        "priority",
+        "dry_run",
+        "signature",
+    }
 )
 _REQUIRED = ("tenant", "idempotency_key", "pipeline", "input")
 _REMEMBERED_S = 5.0
@@ -96,6 +105,7 @@ def request_of(fields: dict[str, Any]) -> Request:
         input=fields["input"],
         subject=fields.get("subject"),
         priority=fields.get("priority", 5),
+        dry_run=fields.get("dry_run", False),
     )
 
 

@@ -16,10 +16,10 @@ import pytest
 
 from models import schema
 from models.database import dsn
+from models.share import wilson
 from tests.evals.banking import PRECISION, SEED, split, strangers
 from tests.triage_lab import Lab
 from tools.classifier import modelfile
-from tools.classifier.threshold import wilson
 
 ALONE, TO_A_PERSON = 0.65, 0.85
 

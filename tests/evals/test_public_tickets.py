@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from models.share import wilson
 from tests.evals.banking import PRECISION, SEED, split, strangers
-from tools.classifier.threshold import wilson
 
 COVERAGE, TO_A_PERSON = 0.72, 0.85
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from config.settings import settings
+from models.share import wilson
 from tools.classifier import labelled
 from tools.classifier.model import Model
-from tools.classifier.threshold import wilson
 from tools.classifier.training import train
 
 SAMPLES = Path(__file__).parents[2] / "samples"

@@ -18,7 +18,9 @@ from sqlmodel import SQLModel
 
 from config.embedded import postgres_bin
 from models import (  # noqa: F401  # each registers its table
+    agreement,
     audit,
+    autonomy,
     breaker,
     call_audit,
     contract,

@@ -53,7 +53,7 @@ def observe(lab, path, *words):
 async def test_observed_today_and_acted_on_tomorrow_each_ticket_is_written_once(lab):
     path = lab.backlog("tomorrow.csv", tickets(20, unsure=2))
 
-    code, said = observe(lab, path)
+    code, said = observe(lab, path, "--autonomy", "act", "--dry-run")
     looked = await lab.desk("tomorrow")
     acted, _ = act(lab, path)
     twice, known = act(lab, path)

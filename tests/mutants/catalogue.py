@@ -3,6 +3,7 @@
 from tests.mutants.calls import OF_CALLS
 from tests.mutants.egress import OF_EGRESS
 from tests.mutants.mutant import Mutant
+from tests.mutants.of_autonomy import OF_AUTONOMY
 from tests.mutants.of_mcp import OF_MCP
 from tests.mutants.of_memory import OF_MEMORY
 from tests.mutants.of_models import OF_MODELS
@@ -933,6 +934,7 @@ MUTANTS = (
     *OF_RESEARCH,
     *OF_TRIALS,
     *OF_MEMORY,
+    *OF_AUTONOMY,
     *OF_SNAPSHOTS,
     *OF_VERSIONS,
     *OF_WRITING,

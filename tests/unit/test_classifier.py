@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.share import wilson
 from tools.classifier import labelled, modelfile
 from tools.classifier.features import READ_CHARS, Vocabulary, grams
 from tools.classifier.labelled import ExamplesUnusable, Labelled
 from tools.classifier.model import EVIDENCE, NEVER, Calibration, Facts, Model
 from tools.classifier.modelfile import ModelUnusable
-from tools.classifier.threshold import FEWEST, aim, lowest, wilson
+from tools.classifier.threshold import FEWEST, aim, lowest
 from tools.classifier.training import train
 
 ROOT = Path(__file__).parents[2]

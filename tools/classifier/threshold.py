@@ -1,6 +1,5 @@
 """A threshold: from which confidence on a model may answer, so that it is right often enough."""
 
-from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +7,6 @@ from numpy.typing import NDArray
 
 FEWEST = 20
 """Fewer right answers than this are no evidence for a precision."""
-_Z = 1.96
 
 
 class Threshold(NamedTuple):
@@ -47,13 +45,3 @@ def lowest(
         return None
     at = int(np.flatnonzero(fits)[-1])
     return Threshold(float(sorted_[at]), int(count[at]), int(good[at]))
-
-
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """Between which shares the true one lies, 19 times in 20, when `hits` of `count` were seen."""
-    if count == 0:
-        return 0.0, 1.0
-    share = hits / count
-    spread = _Z * sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    middle, scale = share + _Z**2 / (2 * count), 1 + _Z**2 / count
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)

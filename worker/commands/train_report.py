@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from models.share import wilson
 from tools.classifier.model import OUT_OF_SCOPE
-from tools.classifier.threshold import wilson
 
 _WORST = 8
 _NAME_CHARS = 40
