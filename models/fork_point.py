@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from models.ledger import UNDO, EntryState, StepKind
+from models.ledger import SNAPSHOT, UNDO, EntryState, StepKind
 from models.request import Refused
 from models.run import RunStatus, StopReason
 
@@ -21,7 +21,8 @@ class Unforkable(Refused):
 
 
 def first_anew(step: str, status: str, entries: Sequence[Any]) -> Any:
-    """The entry of the first step that is made anew.
+    """The entry of the first step that is made anew: of a write with a snapshot, the snapshot's,
+    for the source's tells what stood there before the source wrote.
 
     Raises:
         Unforkable: The run is not over, or this step is none that another run could go on from.
@@ -40,6 +41,7 @@ def first_anew(step: str, status: str, entries: Sequence[Any]) -> Any:
             f"{step!r} is no step of this run's pipeline on record; there are:"
             f" {listed(names) or 'none'}"
         )
+    first = next((each for each in entries if each["step"] == step + SNAPSHOT), first)
     before = [each for each in entries if each["number"] < first["number"]]
     for each in before:
         if each["kind"] != StepKind.CALL and step.startswith(f"{each['step']}/"):

@@ -13,6 +13,8 @@ from models.columns import document, usd, when, word
 
 UNDO = "undo/"
 """Before the name of a step: the name of the step that takes it back."""
+SNAPSHOT = "/snapshot"
+"""After the name of a step: the name of the step that comes before its write."""
 
 
 class EntryState(StrEnum):

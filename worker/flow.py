@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, overload
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from models.ledger import StepKind
+from models.ledger import SNAPSHOT, StepKind
 from models.memory import Scope
 from models.review import ReviewKind
 from tools.tool import Tool
@@ -29,7 +29,6 @@ from worker.mismatch import Asked
 from worker.outcome import Ask, GateShut, LostLease, Outcome, Snooze, Stop
 from worker.outcome import Question as Wanted
 from worker.rollback import Undone, rollback
-from worker.snapshot import SNAPSHOT
 from worker.steps import Question, Steps
 from worker.wording import LanguageModel
 

@@ -6,13 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from models.database import hot
-from models.ledger import UNDO, EntryState
+from models.ledger import SNAPSHOT, UNDO, EntryState
 from models.run import StopReason
 from tools.tool import Snapshot, Tool
 from worker.checkpoint import FENCE
 from worker.outcome import LostLease, ToolFailed
 from worker.record import Record
-from worker.snapshot import SNAPSHOT
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,6 @@ from tools.tool import Snapshot
 from worker.labels.binding import fixed
 from worker.record import Record
 
-SNAPSHOT = "/snapshot"
-"""After the name of a step: the name of the step that comes before its write."""
-
 
 class Precaution:
     """The snapshot of one write: taken once nothing but the write itself is left to do.

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel
 
-from models.ledger import UNDO, EntryState, StepKind
+from models.ledger import SNAPSHOT, UNDO, EntryState, StepKind
 from models.run import WaitingFor
 from tools.tool import Snapshot, Tool
 from worker.checkpoint import Entry
@@ -19,7 +19,7 @@ from worker.labels.provenance import INPUT
 from worker.mismatch import Asked
 from worker.outcome import LostLease, Snooze
 from worker.refusal import Refusal
-from worker.snapshot import SNAPSHOT, Precaution
+from worker.snapshot import Precaution
 
 A = TypeVar("A", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)

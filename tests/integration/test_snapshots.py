@@ -4,6 +4,7 @@ import pytest
 
 from config.policy import Policy
 from models.database import hot
+from models.fork import Fork, fork
 from models.review import Verdict
 from models.run import StopReason
 from models.verdict import answer
@@ -213,3 +214,19 @@ def test_what_destroys_is_no_snapshot():
         tool("shelf.odd", effect=Effect.WRITE, timeout_s=1, key_kept_for_s=1, undo=undo)(
             snapshot_pipelines.put.run
         )
+
+
+async def test_a_fork_of_a_write_keeps_anew_what_stands_there_now(submit, attempt, world):
+    """By the source's snapshot, a roll-back of the fork would take the source's write back."""
+    source = await submit("keeps", {"n": 1})
+    await attempt(source)
+    assert SHELF == {"n": 1}
+    world.breaks("shelf.check", Rejected("it does not hold"))
+    more = {"input": {"n": 2}, "writes_again": True}
+
+    receipt = await fork(Fork(source, "put", "again", "ada", **more))
+    await attempt(receipt.run_id)
+
+    assert (await reload(receipt.run_id))["stop_reason"] == "success"
+    assert sorted(KEPT.values()) == [1, 7]
+    assert SHELF == {"n": 1}

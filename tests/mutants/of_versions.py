@@ -59,6 +59,13 @@ OF_VERSIONS = (
         f"{FORK}::test_a_roll_back_in_a_fork_leaves_what_its_source_has_written",
     ),
     Mutant(
+        "P4", "a fork goes by its source's snapshot", "models/fork_point.py",
+        'if each["step"] == step + SNAPSHOT), first)',
+        "if False), first)",
+        "tests/integration/test_snapshots.py"
+        "::test_a_fork_of_a_write_keeps_anew_what_stands_there_now",
+    ),
+    Mutant(
         "P3", "a write on record may be left out", "worker/runner.py",
         "        if each.left_something:\n",
         "        if False:\n",
