@@ -25,7 +25,7 @@ from producer.tables import ago, console, legible, review_lines
 EXIT_INCOMPLETE = 3
 _AT_ONCE = 3
 _TOLD = 10
-Kind = Annotated[ReviewKind | None, typer.Option(help="uncertain, approval or in_doubt.")]
+Kind = Annotated[ReviewKind | None, typer.Option(help="uncertain, approval, gap or in_doubt.")]
 Category = Annotated[str | None, typer.Option(help="Of the proposed answer.")]
 Ids = Annotated[
     typer.FileText | None, typer.Option(help="A file with one id per line; - for stdin.")

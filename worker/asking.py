@@ -22,8 +22,10 @@ class Asking(Generic[T]):
 
     def __init__(
         self, step: str, decision: Decision[T], model: LanguageModel, inputs: Mapping[str, Any],
-        steps: Steps,
+        steps: Steps, *, beside: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
+        """`beside`: shown with the inputs, and no part of what a replay must repeat."""
+        self._shown = {**inputs, **(beside or {})}
         self._step, self._decision, self._model = step, decision, model
         self._inputs = inputs
         self._steps = steps
@@ -36,7 +38,7 @@ class Asking(Generic[T]):
             Stop: `model_output_invalid`: nothing fits, and there is no fallback.
         """
         decision, given = self._decision, self._inputs
-        talk = Talk(decision.prompt, given, decision.answer.model_json_schema())
+        talk = Talk(decision.prompt, self._shown, decision.answer.model_json_schema())
         told = ""
         for round_ in range(1, self._model.reasks + 2):
             said = await self._steps.call(
@@ -47,7 +49,7 @@ class Asking(Generic[T]):
             if said.finish is not Finish.STOP:  # the same question would end the same way
                 told = _UNFINISHED[said.finish]
                 break
-            found = self._read(said)
+            found = await self._read(said)
             if not isinstance(found, list):
                 return found
             told = ", ".join(f"{each.pointer or '/'} {each.code}" for each in found)
@@ -57,7 +59,7 @@ class Asking(Generic[T]):
             raise Stop(StopReason.MODEL_OUTPUT_INVALID, whole)
         return decision.fallback
 
-    def _read(self, said: Completion) -> T | list[Complaint]:
+    async def _read(self, said: Completion) -> T | list[Complaint]:
         """By our own contract, whatever the endpoint has promised; nothing is coerced."""
         try:
             return self._decision.answer.model_validate_json(_bare(said.text), strict=True)

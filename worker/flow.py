@@ -9,23 +9,26 @@ from typing import Any, Literal, TypeVar, overload
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from models.ledger import SNAPSHOT, StepKind
+from models.ledger import SNAPSHOT
 from models.memory import Scope
 from models.review import ReviewKind
 from tools.tool import Tool
 from worker.agents.act import Act, Then
 from worker.agents.agent import Agent, Offer
+from worker.agents.assessment import Assessment, Assessor
+from worker.agents.plan import Plan
 from worker.asking import Asking
+from worker.assessing import Assessing
 from worker.decision import Answer, Decision
 from worker.departure import Partial
 from worker.fallback import SHORT, taken
 from worker.gateway import Gateway
 from worker.held import Held
+from worker.inquiry import inquire
 from worker.journal import Journal
 from worker.labels.binding import fixed
 from worker.labels.provenance import Origin
 from worker.memory import Filled, Memory
-from worker.mismatch import Asked
 from worker.outcome import Ask, GateShut, LostLease, Outcome, Snooze, Stop
 from worker.outcome import Question as Wanted
 from worker.rollback import Undone, rollback
@@ -117,6 +120,36 @@ class Flow:
         self._held.provenance.origins[name] = Origin(answer, agent.answer)
         return answer
 
+    async def plan(
+        self, name: str, planner: Agent[M], /, *, goal: str, offers: Sequence[Offer],
+        rounds: int = 3, then: Then | None = None,
+    ) -> M:  # fmt: skip
+        """Let a model propose lists of calls, until it answers; see worker/agents/plan.py.
+
+        A list is judged as a whole before its first call is made. At most `rounds` of them are
+        carried out. Answer and `then` are as `act` has them.
+        """
+        self._steps.begin(name)
+        answer = await Plan(
+            name, planner, goal, offers, self._steps, rounds=rounds, then=then
+        ).run()
+        self._held.provenance.origins[name] = Origin(answer, planner.answer)
+        return answer
+
+    async def assess(
+        self, name: str, assessor: Assessor, /, *, goal: str, about: BaseModel,
+        within: timedelta = timedelta(days=7), or_else: str | None = None,
+    ) -> Assessment:  # fmt: skip
+        """Let a model say what is established, assumed and unknown; see worker/assessing.py.
+
+        A fact is established by a settled step alone. Critical gaps are asked of a person first;
+        whoever rejects one, or lets it expire, raises ToolFailed, or `or_else` is assumed.
+        """
+        made = Assessing(name, assessor, goal, about, self._steps, within=within, or_else=or_else)
+        found = await made.run()
+        self._held.provenance.origins[name] = Origin(found, Assessment)
+        return found
+
     async def ask(
         self, step: str, *, about: M, reason: str, within: timedelta = timedelta(days=7)
     ) -> M:
@@ -124,33 +157,12 @@ class Flow:
 
         Rejected or unanswered in time, it raises ToolFailed (review_rejected, review_expired).
         """
-        number = self._steps.begin(step)
         proposal = about.__pydantic_serializer__.to_json(about)
-        digest = hashlib.sha256(b"ask\0" + proposal).digest()
-        record = self._held.record.get(step)
-        now = Asked(StepKind.ASK, None, proposal)
-        if record is not None and (result := record.replay(digest, now)) is not None:
-            self._held.repetition.answered()
-            answer = type(about).model_validate_json(result)
-            self._held.provenance.origins[step] = Origin(answer, type(about), person=True)
-            return answer
-        self._held.begin(fresh=record is None)
-        raise Ask(
-            [
-                Wanted(
-                    step=step,
-                    number=number,
-                    kind=ReviewKind.UNCERTAIN,
-                    text=reason,
-                    proposal=proposal,
-                    answer_schema=type(about).model_json_schema(),
-                    args_hash=digest,
-                    args=proposal,
-                    decide_within=within,
-                    fresh=record is None,
-                )
-            ]
-        )
+        digest, kind = hashlib.sha256(b"ask\0" + proposal).digest(), ReviewKind.UNCERTAIN
+        said = inquire(self._steps, step, kind, about, reason, digest=digest, within=within)
+        if isinstance(said, Wanted):
+            raise Ask([said])
+        return said
 
     async def roll_back(self, *, to: str) -> None:
         """Take back every write after step `to`, the last one first, each as a step of its own.

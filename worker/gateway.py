@@ -33,6 +33,7 @@ from models.run import StopReason
 from tools.health import Health
 from tools.misfit import faults
 from tools.tool import Tool
+from worker.allowance import allow
 from worker.approval import legible, question, reasons
 from worker.gatekeeper import Gatekeeper
 from worker.held import Held
@@ -96,7 +97,7 @@ class Gateway:
         """
         order: Order | None = None
         try:
-            order = self._order(held, tool, given, step, number, proposed=proposed)
+            order = self.draft(held, tool, given, step, number, proposed=proposed)
             if before is not None:
                 await before.replay(order.args)
             return cast(R, await self._carry_out(held, order, allowed, before))
@@ -108,7 +109,7 @@ class Gateway:
                 await asyncio.shield(self._journal.note(remark))  # though its run is cut off now
             raise
 
-    def _order(
+    def draft(
         self,
         held: Held,
         tool: Tool[Any, Any],
@@ -146,13 +147,7 @@ class Gateway:
             record.replay(
                 order.digest, order.asked
             )  # another question than before ends the run here
-        if allowed.get(tool.name) is not tool:
-            told = f"{held.pipeline} does not declare {tool.name}"
-            raise Stop(StopReason.TOOL_DENIED, told, Guard.ALLOWLIST)
-        ruling.permit()
-        order.reckon()
-        held.begin(fresh=record is None, calls=1)
-        held.meet(tool.name, order.digest, ruling)
+        allow(held, order, allowed)
         if ruling.run_per_minute is not None and record is None:
             held.pace.step(tool.name, ruling.run_per_minute)
         if order.judged.faults or order.proposed or ruling.approval is not None:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from uuid import UUID
 
@@ -67,6 +67,17 @@ class Held:
 
     def active_s(self) -> float:
         return self.active_before_s + time.monotonic() - self.started
+
+    def trial(self) -> "Held":
+        """A copy to count on: what is counted there, or goes in circles, is not held against us."""
+        return replace(
+            self,
+            usage=replace(self.usage),
+            calls_of=dict(self.calls_of),
+            unique=set(self.unique),
+            repetition=self.repetition.anew(),
+            provenance=self.provenance.copy(),
+        )
 
     def begin(self, *, fresh: bool, calls: int = 0) -> None:
         """Count a step that is about to start, or stop the run at the ceiling it would break."""

@@ -99,7 +99,10 @@ _STATES = {
     ReviewKind.UNCERTAIN: EntryState.RESERVED,
     ReviewKind.IN_DOUBT: EntryState.IN_DOUBT,
     ReviewKind.APPROVAL: EntryState.RELEASED,  # surely not sent
+    ReviewKind.GAP: EntryState.RESERVED,
 }
+_ASKS = frozenset({ReviewKind.UNCERTAIN, ReviewKind.GAP})
+"""Of a step that is nothing but this question."""
 
 
 async def park(parkings: Sequence[Parking]) -> list[BaseException | None]:
@@ -146,7 +149,7 @@ async def _ask(connection: Any, asked: Sequence[tuple[Parking, Question]]) -> No
         [each.attempt for each, _ in asked],
         [q.step for _, q in asked],
         [q.number for _, q in asked],
-        ["ask" if q.kind is ReviewKind.UNCERTAIN else "call" for _, q in asked],
+        ["ask" if q.kind in _ASKS else "call" for _, q in asked],
         [q.args_hash for _, q in asked],
         [each.token for each, _ in asked],
         [_STATES[q.kind] for _, q in asked],

@@ -32,7 +32,23 @@ class Repetition:
         Raises:
             Stop: With it the run goes in circles.
         """
-        branch = _BRANCH.get() or self._trunk()
+        self._saw(_BRANCH.get() or self._trunk(), tool, asked, got, writes=writes, failed=failed)
+
+    def anew(self) -> "Repetition":
+        """By the same rules, and nothing was called yet."""
+        return Repetition(self._rules)
+
+    def foresee(self, tool: str, asked: bytes, *, writes: bool) -> None:
+        """Note a call that is to be made, as if the same call always brought the same.
+
+        Raises:
+            Stop: Then it would go in circles with those foreseen before it.
+        """
+        self._saw(self._trunk(), tool, asked, b"", writes=writes, failed=False)
+
+    def _saw(
+        self, branch: Branch, tool: str, asked: bytes, got: bytes, *, writes: bool, failed: bool
+    ) -> None:
         key = hash((asked, got))
         new = not failed and not branch.knows(key)
         if new and branch.parent is None:

@@ -1,7 +1,7 @@
 """Steps: how a run comes to the next named thing it does, and how that is done once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
@@ -12,12 +12,14 @@ from models.ledger import SNAPSHOT, UNDO, EntryState, StepKind
 from models.run import WaitingFor
 from tools.tool import Snapshot, Tool
 from worker.checkpoint import Entry
+from worker.examination import Draft, examine
 from worker.gateway import Gateway
 from worker.held import Held
 from worker.journal import Journal
 from worker.labels.provenance import INPUT
 from worker.mismatch import Asked
-from worker.outcome import LostLease, Snooze
+from worker.order import Order
+from worker.outcome import LostLease, Snooze, Stop
 from worker.refusal import Refusal
 from worker.snapshot import Precaution
 
@@ -106,6 +108,10 @@ class Steps:
             proposed=proposed,
             before=before,
         )
+
+    async def examine(self, drafts: Sequence[Draft]) -> list[Order | Stop]:
+        """What the gates would say of calls, none of which is made; see worker/examination.py."""
+        return await examine(self._gateway, self.held, drafts, self.tools)
 
     def _precaution(self, step: str, snapshot: Snapshot[Any]) -> Precaution:
         """It takes its name and number whether it is made or not: a replay counts the same."""

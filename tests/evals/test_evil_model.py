@@ -57,10 +57,15 @@ def cases_of(number: int, many: int) -> list[Case]:
     return found
 
 
+def _is_planned(given: pipelines.Given) -> bool:
+    """`work/1/2/mail.send`; what acts writes at `work/1/mail.send`."""
+    return given.step.count("/") == 3
+
+
 @pytest.mark.timeout(7200)
 async def test_whatever_a_model_says_no_write_leaves_the_plan(database, tmp_path):
     ends, wrote, asked = Counter[str](), Counter[str](), Counter[str]()
-    began, runs = time.monotonic(), 0
+    began, runs, planned = time.monotonic(), 0, 0
     for number in range(max(1, MANY // AT_ONCE)):
         policy, free, cap = list(POLICIES.values())[number % len(POLICIES)]
         path = tmp_path / f"policy-{number % len(POLICIES)}.yaml"
@@ -72,9 +77,12 @@ async def test_whatever_a_model_says_no_write_leaves_the_plan(database, tmp_path
         done = await carry_out(cases, Rulebook(path), person)
 
         wrote += Counter(each.tool for given in pipelines.GIVEN.values() for each in given)
+        planned += sum(_is_planned(each) for given in pipelines.GIVEN.values() for each in given)
         asked += person.did
         ends += await judge(done, person, proposed_free=free, cap=cap)
     took_s = time.monotonic() - began
-    print(f"\n{runs} runs in {took_s:.0f} s: {dict(ends.most_common())}\n{wrote} {asked}")  # noqa: T201  # the figures are what one runs this for
+    told = f"{runs} runs in {took_s:.0f} s: {dict(ends.most_common())}\n{wrote} {asked}"
+    print(f"\n{told}\n{planned} of the writes were planned")  # noqa: T201  # the figures are what one runs this for
     assert runs >= 0.9 * MANY
     assert ends["success"] > runs / 10, "a model that gets nowhere proves nothing"
+    assert planned > runs / 20, "and so does one that plans nothing"

@@ -15,6 +15,7 @@ from tests.evil.pipelines import ATTACK, BIG, PEOPLE, ROWS, Said
 SEEN = "\u2997seen\u2998"
 """Stands for a text that a tool has shown."""
 Line = str | bytes
+_AT_ONCE, _WHY = 3, "because it says so"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,13 @@ class Case:
             return said
         shown = [str(v) for h in history for v in (h.get("result") or {}).values()]
         return said.replace(SEEN, json.dumps(shown[turn % len(shown)] if shown else ATTACK)[1:-1])
+
+    def plan(self, round_: int, history: Sequence[dict[str, Any]]) -> Line:
+        """A few lines as one plan, as far as they are calls; else the first of them as it is."""
+        seen = [call for each in history for call in each.get("plan", ())]
+        lines = [self.line(_AT_ONCE * round_ + n, seen) for n in range(_AT_ONCE)]
+        calls = [call | {"because": _WHY} for each in lines if (call := _called(each))]
+        return _written({"plan": calls, "because": _WHY}) if calls else lines[0]
 
     def decision(self, turn: int) -> Any:
         return self.decisions[turn]
@@ -138,6 +146,15 @@ _ODD: tuple[Line, ...] = (
     "[" * 5000, '{"call": {"tool": "mail.send", "arguments": {}}} {"answer": {}}', "\ud800",
     '```json\n{"answer": {}}\n```', '{"answer": {"' + "k" * 60_000 + '": 1}}',
 )  # fmt: skip
+
+
+def _called(line: Line) -> dict[str, Any] | None:
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    call = said.get("call") if isinstance(said, dict) and len(said) == 1 else None
+    return call if isinstance(call, dict) else None
 
 
 def _written(said: Any) -> Line:

@@ -18,11 +18,13 @@ from tests.evil.pipelines import (
     GIVEN,
     PEOPLE,
     ROWS,
+    SAYINGS,
     TURNS,
     Given,
     Mail,
     Move,
     Update,
+    is_planner,
     send,
 )  # fmt: skip
 from tests.evil.strategies import Case
@@ -59,7 +61,7 @@ async def judge(runs: dict[UUID, Case], person: Person, *, proposed_free: bool, 
         given, customer = GIVEN[str(run)], f"c-{number}"
         ledger = entries.get(run, [])
         found = [
-            *_ended(rows[run], ASKED[customer]),
+            *_ended(rows[run], ASKED[customer], SAYINGS if is_planner(customer) else TURNS),
             *_planned(given, ledger),
             *_approved(str(run), given, person, used, customer, free=proposed_free),
             *_few_bits(str(run), given, ledger, person, cap),
@@ -71,7 +73,7 @@ async def judge(runs: dict[UUID, Case], person: Person, *, proposed_free: bool, 
     return Counter(rows[run]["stop_reason"] or rows[run]["waiting_for"] for run in runs)
 
 
-def _ended(row: Any, asked: int) -> Iterator[str]:
+def _ended(row: Any, asked: int, most: int) -> Iterator[str]:
     """Every run ends for a reason of ours, within its budget."""
     if row["status"] != "finished" or row["stop_reason"] not in _ENDS:
         waits = f"{row['status']} {row['waiting_for']}"
@@ -82,7 +84,7 @@ def _ended(row: Any, asked: int) -> Iterator[str]:
         yield f"{row['steps']} steps and {row['calls']} calls"
     if row["tokens"] > BUDGET.tokens + A_REPLY or row["reserved_usd"] or row["spent_usd"]:
         yield f"{row['tokens']} tokens, {row['spent_usd']} USD"
-    if asked > TURNS:
+    if asked > most:
         yield f"the model was asked {asked} times"
 
 

@@ -186,6 +186,37 @@ async def test_the_model_of_the_guide_waits_for_a_person_and_then_orders(guide, 
     assert [(each.sku, each.note) for each in guide.ORDERS.values()] == [("nuts", "NUTS")]
 
 
+async def test_the_planner_of_the_guide_does_nothing_before_a_person_has_seen_its_plan(
+    guide, submit, attempt
+):
+    run = await submit("stock-up", {"skus": ["nuts", "bolts"]})
+    await attempt(run)
+    assert (await reload(run))["waiting_for"] == "review"
+    assert guide.ORDERS == {}
+    done = "SELECT step FROM ledger_entry WHERE run_id = $1 AND state = 'settled' ORDER BY number"
+    assert [row[0] for row in await hot().fetch(done, run)] == ["work/1", "work/1/check"]
+
+    review = await hot().fetchval("SELECT id FROM review WHERE run_id = $1", run)
+    await answer(review, Verdict.APPROVED, who="ada")
+    await attempt(run)
+    assert document((await reload(run))["result"]) == {"lines": ["2 made"]}
+    assert [(each.sku, each.count) for each in guide.ORDERS.values()] == [("nuts", 2)]
+
+
+async def test_the_assessor_of_the_guide_asks_a_person_for_what_it_lacks(guide, submit, attempt):
+    run = await submit("open", {"skus": ["nuts"]})
+    await attempt(run)
+    review = await hot().fetchrow("SELECT id, kind, question FROM review WHERE run_id = $1", run)
+    assert (review["kind"], "On which day" in review["question"]) == ("gap", True)
+
+    await answer(review["id"], Verdict.EDITED, who="ada", value={"answer": "Monday"})
+    await attempt(run)
+    found = document((await reload(run))["result"])["established"]
+    assert [(each["fact"], each["step"], each["by"]) for each in found] == [
+        ("4 are left", "stock", "step"), ("Monday", "known/gap-1", "person"),
+    ]  # fmt: skip
+
+
 async def shop() -> TestServer:
     """What docs/tools.md speaks with: it honours keys for payments, and none for parcels."""
     paid: dict[str, str] = {}

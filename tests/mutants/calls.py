@@ -97,7 +97,7 @@ OF_CALLS = (
     ),
     Mutant(
         "P7", "what was rejected is asked again", "worker/agents/act.py",
-        "refused = self._refused.get(_same(called))",
+        "refused = self._refused.get(same(called))",
         "refused = None",
         "tests/integration/test_act.py::test_what_a_person_rejected_nobody_is_asked_again",
     ),
@@ -151,8 +151,8 @@ OF_CALLS = (
     ),
     Mutant(
         "P9", "a model may use what it was not offered", "worker/agents/act.py",
-        "        offer = self._offers.get(wanted.tool)\n",
-        "        offer = self._offers.get(wanted.tool) or Offer(self._steps.tools[wanted.tool])\n",
+        "        offer = self._offers.get(name)\n",
+        "        offer = self._offers.get(name) or Offer(self._steps.tools[name])\n",
         f"{ACT}::test_a_tool_that_was_not_offered_ends_the_run",
     ),
     Mutant(

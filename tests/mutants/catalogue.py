@@ -7,6 +7,7 @@ from tests.mutants.of_autonomy import OF_AUTONOMY
 from tests.mutants.of_mcp import OF_MCP
 from tests.mutants.of_memory import OF_MEMORY
 from tests.mutants.of_models import OF_MODELS
+from tests.mutants.of_plans import OF_PLANS
 from tests.mutants.of_research import OF_RESEARCH
 from tests.mutants.of_snapshots import OF_SNAPSHOTS
 from tests.mutants.of_versions import OF_VERSIONS
@@ -521,8 +522,8 @@ MUTANTS = (
         f"{FLOW}::test_no_pipeline_can_swallow_an_outcome",
     ),
     Mutant(
-        "-", "any tool may be called", "worker/gateway.py",
-        "if allowed.get(tool.name) is not tool:",
+        "-", "any tool may be called", "worker/allowance.py",
+        "if declared.get(tool.name) is not tool:",
         "if False:",
         f"{FLOW}::test_the_gateway_refuses_what_no_run_may_do",
     ),
@@ -800,8 +801,8 @@ MUTANTS = (
         f"{LOOPS}::test_calls_side_by_side_are_one_step_of_a_loop_before_and_after_a_crash",
     ),
     Mutant(
-        "-", "a person's answer is no progress", "worker/flow.py",
-        "            self._held.repetition.answered()\n",
+        "-", "a person's answer is no progress", "worker/inquiry.py",
+        "        held.repetition.answered()\n",
         "",
         f"{LOOPS}::test_a_decision_between_is_no_progress_and_a_persons_answer_is",
     ),
@@ -935,6 +936,7 @@ MUTANTS = (
     *OF_TRIALS,
     *OF_MEMORY,
     *OF_AUTONOMY,
+    *OF_PLANS,
     *OF_SNAPSHOTS,
     *OF_VERSIONS,
     *OF_WRITING,

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from config.policy import Policy
-from tests import act_pipelines, bad_pipelines, bound_pipelines, six_cases
+from tests import (
+    act_pipelines,
+    assess_pipelines,
+    bad_pipelines,
+    bad_plans,
+    bound_pipelines,
+    plan_pipelines,
+    six_cases,
+)
 from tests.chaos import paths, ward
 from worker import pipelines
 from worker.check import Severity, check, unlisted
@@ -76,6 +84,18 @@ def test_each_rule_names_its_lines_and_no_others(bad, rule, texts):
     assert bad[rule] == wanted
 
 
+def test_plans_and_assessments_are_steps_like_any():
+    rows = Path(bad_plans.__file__).read_text().splitlines()
+    marks = [(n, each.partition("  # ")[2].split()) for n, each in enumerate(rows, 1)]
+
+    found = findings(bad_plans.__name__)
+    told = {each for each in found if each.place.rpartition(":")[0].endswith("bad_plans.py")}
+
+    assert {(int(each.place.rpartition(":")[2]), each.rule) for each in told} == {
+        (n, rule) for n, rules in marks for rule in rules
+    }
+
+
 def test_a_step_of_one_round_of_a_loop_is_a_warning_and_of_some_an_error():
     loops = [each for each in findings(bad_pipelines.__name__) if each.rule == "step-in-loop"]
     severity = {each.told.split("'")[1]: each.severity for each in loops if "'" in each.told}
@@ -92,7 +112,16 @@ def test_every_rule_is_in_this_list_and_in_the_documentation(bad):
 
 @pytest.mark.parametrize(
     "module",
-    [pipelines, act_pipelines, bound_pipelines, six_cases, paths, ward],
+    [
+        pipelines,
+        act_pipelines,
+        assess_pipelines,
+        bound_pipelines,
+        plan_pipelines,
+        six_cases,
+        paths,
+        ward,
+    ],
     ids=lambda each: each.__name__,
 )
 def test_good_pipelines_have_no_errors(module):

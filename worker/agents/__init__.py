@@ -1,1 +1,4 @@
-"""What a model may do by itself, and how it is held. Read in this order: agent, act, complaint."""
+"""What a model may do by itself, and how it is held.
+
+Read in this order: agent, act, complaint, planned, plan, assessment.
+"""

@@ -25,7 +25,8 @@ from worker.steps import Question, Steps
 from worker.wording import LanguageModel, Talk
 
 T = TypeVar("T", bound=BaseModel)
-_REFUSED = frozenset({StopReason.REVIEW_REJECTED, StopReason.REVIEW_EXPIRED})
+S = TypeVar("S", bound=BaseModel)
+REFUSED = frozenset({StopReason.REVIEW_REJECTED, StopReason.REVIEW_EXPIRED})
 _TOO_LARGE = Complaint("too_large", Advice.RETRY, allowed={"maxBytes": SAID_BYTES})
 
 
@@ -62,23 +63,23 @@ class Act(Generic[T]):
         """
         for turn in range(1, self._agent.turns + 1):
             step = f"{self._name}/{turn}"
-            said = await self._ask(step, turn)
+            said = await self._ask(step, turn, Said)
             if isinstance(said, list):
                 self._mistaken({}, said)
             elif said.call is not None:
                 await self._do(step, said.call)
             else:
-                answer = self._answered(said)
+                answer = self._answered(said.answer)
                 if answer is not None:
                     return answer
         told = f"{self._agent.name} came to no answer in {self._agent.turns} turns"
         raise Stop(StopReason.STEP_BUDGET, told)
 
-    async def _ask(self, step: str, turn: int) -> Said | list[Complaint]:
+    async def _ask(self, step: str, turn: int, kind: type[S]) -> S | list[Complaint]:
         name, model = self._agent.name, self._agent.model
         put = {"agent": name, "goal": self._goal, "history": self._history}
         if isinstance(model, LanguageModel):
-            talk = Talk(*worded(self._view(turn)), schema_of(Said))
+            talk = Talk(*self._worded(self._view(turn)), schema_of(kind))
             said = await self._steps.call(step, model.tool, talk.arguments(name, put, turn))
             if said.finish is not Finish.STOP:
                 return [Complaint(said.finish, Advice.RETRY)]
@@ -91,11 +92,14 @@ class Act(Generic[T]):
         if len(text) > SAID_BYTES:
             return [_TOO_LARGE]
         try:
-            return Said.model_validate(from_json(text))
+            return kind.model_validate(from_json(text))
         except ValidationError as error:
-            return of_contract(error, Said)
+            return of_contract(error, kind)
         except ValueError:
-            return [Complaint("no_json", Advice.RETRY, allowed=schema_of(Said))]
+            return [Complaint("no_json", Advice.RETRY, allowed=schema_of(kind))]
+
+    def _worded(self, view: View) -> tuple[str, list[dict[str, Any]]]:
+        return worded(view)
 
     def _view(self, turn: int) -> View:
         return View(
@@ -115,12 +119,7 @@ class Act(Generic[T]):
         return to_json(text[: SAID_BYTES + 1].encode(errors="replace").decode()), reply.tokens
 
     async def _do(self, step: str, wanted: Wanted) -> None:
-        offer = self._offers.get(wanted.tool)
-        if offer is None:
-            told = f"the model wants {wanted.tool[:80]!r}, which it was not offered"
-            said = Refusal(Guard.ALLOWLIST, StopReason.TOOL_DENIED, told)
-            await self._steps.refused(step, wanted.tool, said)
-            raise Stop(StopReason.TOOL_DENIED, told)
+        offer = await self._offered(step, wanted.tool)
         called = {"tool": wanted.tool, "arguments": wanted.arguments}
         objection = self._objection(offer, called) or await self._estranged(step, offer, called)
         if objection is not None:
@@ -131,11 +130,7 @@ class Act(Generic[T]):
             given = offer.given(wanted.arguments, place)
             result = await self._steps.call(place, offer.tool, given, proposed=True)
         except ToolFailed as failure:
-            if failure.reason not in self._agent.survives:
-                raise
-            if failure.reason in _REFUSED:
-                self._refused[_same(called)] = failure.reason
-            self._history.append(called | {"complaints": [of_failure(failure).document()]})
+            self._history.append(called | {"complaints": [self._survived(failure, called)]})
         except Stop as stop:
             fault = stop.__cause__
             if stop.guard is not Guard.CONTRACT or not isinstance(fault, ValidationError):
@@ -148,16 +143,29 @@ class Act(Generic[T]):
                 await self._then(place, result)
         self._mistakes = 0
 
-    def _objection(self, offer: Offer, called: dict[str, Any]) -> Complaint | None:
+    async def _offered(self, step: str, name: str) -> Offer:
+        offer = self._offers.get(name)
+        if offer is None:
+            told = f"the model wants {name[:80]!r}, which it was not offered"
+            said = Refusal(Guard.ALLOWLIST, StopReason.TOOL_DENIED, told)
+            await self._steps.refused(step, name, said)
+            raise Stop(StopReason.TOOL_DENIED, told)
+        return offer
+
+    def _objection(
+        self, offer: Offer, called: dict[str, Any], at: str = "/call"
+    ) -> Complaint | None:
         """Why a call is not tried: it says what is bound, or a person has not allowed it before."""
         meant = offer.closed.keys() & called["arguments"].keys()
         if meant:
-            at = f"/call/arguments/{min(meant)}"
-            return Complaint("bound", Advice.RETRY, at, offer.open_names)
-        refused = self._refused.get(_same(called))
+            place = f"{at}/arguments/{min(meant)}"
+            return Complaint("bound", Advice.RETRY, place, offer.open_names)
+        refused = self._refused.get(same(called))
         return None if refused is None else Complaint(str(refused), Advice.STOP)
 
-    async def _estranged(self, step: str, offer: Offer, called: dict[str, Any]) -> Complaint | None:
+    async def _estranged(
+        self, step: str, offer: Offer, called: dict[str, Any], at: str = "/call"
+    ) -> Complaint | None:
         """Why a call is not tried: it means something that was not found, and nothing else will do.
 
         The audit hears of it, for it is what a text from outside would have a model do.
@@ -168,11 +176,19 @@ class Act(Generic[T]):
         told = f"/{name} is none of those among which a model may choose"
         said = Refusal(Guard.LABELS, StopReason.TOOL_DENIED, told)
         await self._steps.refused(step, offer.tool.name, said)
-        return Complaint("not_found", Advice.RETRY, f"/call/arguments/{name}")
+        return Complaint("not_found", Advice.RETRY, f"{at}/arguments/{name}")
 
-    def _answered(self, said: Said) -> T | None:
+    def _survived(self, failure: ToolFailed, called: dict[str, Any]) -> dict[str, Any]:
+        """What the model is told of a failure that it may survive; any other is raised."""
+        if failure.reason not in self._agent.survives:
+            raise failure
+        if failure.reason in REFUSED:
+            self._refused[same(called)] = failure.reason
+        return of_failure(failure).document()
+
+    def _answered(self, answer: dict[str, Any] | None) -> T | None:
         try:
-            return self._agent.answer.model_validate_json(to_json(said.answer))
+            return self._agent.answer.model_validate_json(to_json(answer))
         except ValidationError as error:
             self._mistaken({}, of_contract(error, self._agent.answer, "/answer"))
         return None
@@ -187,6 +203,6 @@ class Act(Generic[T]):
         self._history.append(called | {"complaints": [each.document() for each in complaints]})
 
 
-def _same(called: dict[str, Any]) -> bytes:
+def same(called: dict[str, Any]) -> bytes:
     """In whatever order its arguments were said; any that a model can say, huge numbers too."""
     return to_json([called["tool"], sorted(called["arguments"].items())])

@@ -10,7 +10,7 @@ from worker.labels.binding import Binding, Choice
 _BINDS = ("map", "among")
 _GOES_OVER = {"enumerate", "zip", "sorted", "list", "tuple", "reversed"}
 _COUNTS = {"range", "enumerate", "len"}
-_VERBS = ("call", "decide", "ask", "act", "all", "each")
+_VERBS = ("call", "decide", "ask", "act", "plan", "assess", "all", "each")
 
 
 class Taint:

@@ -55,6 +55,13 @@ class Provenance:
         self._documents: dict[str, Any] = {}
         self._said: dict[str, float] = {}
 
+    def copy(self) -> "Provenance":
+        """To try out what a write would say: the same places, and counts of its own."""
+        made = Provenance(self._ahead)
+        made.origins, made._documents = self.origins, self._documents
+        made._said = dict(self._said)
+        return made
+
     def at(self, place: str) -> tuple[Any, Label]:
         """The value at `step:/pointer`, and its label.
 
