@@ -7,15 +7,17 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 WHEELS := $(if $(OFFLINE),--no-index --find-links wheelhouse)
 BACKLOG ?= samples/backlog.csv
 
-.PHONY: help install demo up check test chaos chaos-long race mutants bench evals clean lock wheelhouse
+.PHONY: help install demo demo-agent up check test chaos chaos-long race mutants bench evals clean lock wheelhouse
 
 help:           ## This list
-	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Every day
 install: $(VENV)/.installed ## An environment of its own, with everything pinned by hash
 demo: install   ## Triage the sample backlog into out/demo, with servers of its own (BACKLOG=your.csv)
 	$(BIN)/sluice triage $(BACKLOG) --campaign "$${CAMPAIGN:-demo}" --out "out/$${CAMPAIGN:-demo}"
+demo-agent: install ## An agent at work: it plans, is refused, is asked about, is stopped; no key, no network
+	$(BIN)/python -m samples.agent
 wheelhouse: $(BIN)/pip ## Download everything pinned, once; then OFFLINE=1 works with install and demo
 	$(PIP) download --require-hashes -r requirements-dev.txt -d wheelhouse
 	$(PIP) download setuptools wheel -d wheelhouse # what builds the one package without a wheel
