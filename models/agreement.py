@@ -117,9 +117,10 @@ _ASKED = "('proposal', 'approval', 'uncertain')"
 _WRITE = """
     e.kind = 'call' AND e.effect <> 'read' AND e.state IN ('settled', 'undone')
     AND e.step NOT LIKE 'undo/%'
-    AND e.tool IS NOT NULL AND e.settled_at IS NOT NULL
+    AND e.tool IS NOT NULL AND e.settled_at IS NOT NULL AND e.copied_from IS NULL
 """
-"""What was made. Taking one back is none of them: it would make reversals look rarer."""
+"""What was made. Taking one back is none of them: it would make reversals look rarer;
+and what a fork has copied was made by its source."""
 
 _MEASURE = f"""
     WITH said AS (

@@ -50,7 +50,8 @@ _BURY = f"""
         SELECT id, tenant, key, pipeline, version, stop_reason, created_at, finished_at FROM dead),
     steps AS (
         DELETE FROM ledger_entry e USING dead WHERE e.run_id = dead.id
-     RETURNING e.run_id, e.step, e.kind, e.tool, e.effect, e.state, e.settled_at),
+     RETURNING e.run_id, e.step, e.kind, e.tool, e.effect, e.state, e.settled_at,
+               e.copied_from),
     asked AS (
         DELETE FROM review v USING dead WHERE v.run_id = dead.id
      RETURNING v.run_id, v.step, v.kind, v.verdict, v.decided_at),

@@ -13,12 +13,12 @@ from models.review import Verdict
 from models.tenant import create_key
 from models.verdict import answer
 from producer.client import Client, Refused
-from tests import bound_pipelines, memory_pipelines
+from tests import memory_pipelines
 from tests.conftest import CATALOGUE, as_if, document, reload, until
 from tests.integration.test_api import Api
 from tests.service import Shop, serving
 
-CATALOGUE |= bound_pipelines.PIPELINES | memory_pipelines.PIPELINES
+CATALOGUE |= memory_pipelines.PIPELINES
 
 
 @pytest.fixture
@@ -75,23 +75,22 @@ async def test_a_run_has_the_lowest_of_the_policys_level_the_one_that_was_set_an
 
 @pytest.mark.parametrize(("first", "then"), [("act", "observe"), ("observe", "act")])
 async def test_a_run_that_comes_back_has_todays_level_and_what_it_had_is_the_lowest(
-    submit, attempt, governed, first, then
+    submit, attempt, first, then
 ):
-    governed("tools: {approvals: {'mail.*': always}}")
-    await stands("acme", "mailer", first)
-    run = await submit("mailer", {"customer": "ann"})
+    await stands("acme", "sure-or-ask", first)
+    run = await submit("sure-or-ask", {"n": 50})
     await attempt(run)
     parked = await reload(run)
     assert (parked["waiting_for"], parked["level"]) == ("review", first)
 
-    await stands("acme", "mailer", then)
+    await stands("acme", "sure-or-ask", then)
     await answer(await hot().fetchval("SELECT id FROM review"), Verdict.APPROVED, who="jo")
     held = await attempt(run)
 
     assert (held.autonomy, (await reload(run))["level"]) == (Autonomy(then), "observe")
 
 
-async def test_a_dry_run_remembers_nothing_and_its_step_says_so(submit, attempt, governed):
+async def test_a_dry_run_remembers_nothing_and_its_step_says_so(submit, attempt):
     rows = {}
     for dry_run in (True, False):
         run = await submit("keeper", {"customer": "bob"}, dry_run=dry_run)
@@ -105,7 +104,7 @@ async def test_a_dry_run_remembers_nothing_and_its_step_says_so(submit, attempt,
     assert rows == {True: ("success", 0, True), False: ("success", 1, False)}
 
 
-async def test_a_withheld_memory_is_replayed_by_a_run_that_may_write_now(submit, attempt, world):
+async def test_a_withheld_memory_is_replayed_by_a_run_that_may_write_now(submit, attempt):
     await stands("*", "keeper", "observe")
     run = await submit("keeper", {"customer": "bob"})
     await attempt(run)

@@ -11,6 +11,7 @@ from models.agreement import Agreement, measure
 from models.audit import latest
 from models.autonomy import Autonomy
 from models.database import hot
+from models.fork import Fork, fork
 from models.identity import uuid7
 from models.promotion import NotEarned, consider, promote, set_level
 from models.review import Verdict
@@ -228,6 +229,20 @@ async def test_what_was_taken_back_is_a_reversal_and_taking_it_back_is_no_write(
 
     assert (live.whole.writes, live.whole.undone) == (3, 2)
     assert await measure("put-or-undo", None, None) == live
+
+
+async def test_what_a_fork_has_copied_is_the_write_of_its_source_alone(submit, attempt):
+    run = await submit("five-writes", {"n": 1})
+    await attempt(run)
+    forked = await fork(Fork(run, "write-3", "fork", "jo", writes_again=True))
+    await attempt(forked.run_id)
+
+    live = await measure("five-writes", None, None)
+    await aged(8)
+    await purge()
+
+    assert live.whole.writes == 5 + 2
+    assert await measure("five-writes", None, None) == live
 
 
 async def test_two_purgers_count_each_verdict_once(submit, attempt):

@@ -198,6 +198,12 @@ OF_AUTONOMY = (
         f"{PROMOTION}::test_verdicts_on_real_runs_count_by_tool_and_outlive_their_payload",
     ),
     Mutant(
+        "-", "a fork counts its source's writes once more", "models/agreement.py",
+        " AND e.copied_from IS NULL",
+        "",
+        f"{PROMOTION}::test_what_a_fork_has_copied_is_the_write_of_its_source_alone",
+    ),
+    Mutant(
         "-", "taking back counts as a write", "models/agreement.py",
         "    AND e.step NOT LIKE 'undo/%'\n",
         "",
