@@ -97,6 +97,8 @@ async def weigh(args: Weight, call: Call) -> Nothing:
 
 async def says(view: View) -> Reply:
     """The script's next line."""
+    if view.summary_bytes:
+        return Reply(b'{"done": ["some"]}', tokens=10)
     VIEWS.append(view)
     await asyncio.sleep(0)
     line = SCRIPT[min(AGENT.turns - view.turns_left, len(SCRIPT) - 1)]

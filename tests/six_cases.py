@@ -89,6 +89,8 @@ async def scripted(flow: Flow, given: Script) -> Told:
 
 async def _says(wants: list[tuple[str, dict[str, str]]], view: View) -> Reply:
     """The same script, said by a model turn by turn."""
+    if view.summary_bytes:
+        return Reply(b"{}")
     turn = _TURNS - view.turns_left
     if turn < len(wants):
         name, arguments = wants[turn]

@@ -16,6 +16,7 @@ from tools.tool import Tool
 from worker.agents.act import Act, Then
 from worker.agents.agent import Agent, Offer
 from worker.agents.assessment import Assessment, Assessor
+from worker.agents.extract import Extract
 from worker.agents.plan import Plan
 from worker.asking import Asking
 from worker.assessing import Assessing
@@ -107,7 +108,7 @@ class Flow:
         return decision.answer.model_validate_json(written)
 
     async def act(
-        self, name: str, agent: Agent[M], /, *, goal: str, offers: Sequence[Offer],
+        self, name: str, agent: Agent[M], /, *, goal: str, offers: Sequence[Offer | Extract],
         then: Then | None = None,
     ) -> M:  # fmt: skip
         """Let a model propose one call after the other, until it answers; see worker/agents/act.py.
@@ -116,7 +117,8 @@ class Flow:
         each result, for `flow.partial` and the like.
         """
         self._steps.begin(name)  # for references may mean it
-        answer = await Act(name, agent, goal, offers, self._steps, then=then).run()
+        act = Act(name, agent, goal, offers, self._steps, decide=self.decide, then=then)
+        answer = await act.run()
         self._held.provenance.origins[name] = Origin(answer, agent.answer)
         return answer
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from tools.llm import Completion, Prompt, Turn, language_model
+from tools.llm import Completion, Prompt, Turn, language_model, most_tokens
 from tools.tool import Tool
 
 _FORM = """\
@@ -43,18 +43,23 @@ class Talk:
 
     def __init__(self, ours: str, theirs: Any, answer: Mapping[str, Any]) -> None:
         """`ours`: instructions that may be trusted; `theirs`: whatever it is about."""
-        mark = f"===== {token_hex(8)} ====="  # nobody outside can have known it
+        self._mark = mark = f"===== {token_hex(8)} ====="  # nobody outside can have known it
         self._answer = dict(answer)
         schema = to_json(self._answer).decode()
         self._instructions = f"{ours}\n\n{_FORM.format(schema=schema, mark=mark)}"
         block = to_json(theirs, indent=1).decode()
         self._turns = [Turn(role="user", text=f"{mark}\n{block}\n{mark}")]
 
+    @property
+    def most_tokens(self) -> int:
+        """As its call will reserve them."""
+        texts = [each.text for each in self._turns]
+        return most_tokens(self._instructions, texts, self._answer)
+
     def tell(self, said: str, complaints: list[dict[str, Any]]) -> None:
-        """Add an answer, and what was wrong with it."""
-        told = (
-            f"That does not fit. Answer again, with these mended:\n{to_json(complaints).decode()}"
-        )
+        """Add an answer, and what was wrong with it: names that it made up are no words of ours."""
+        wrong = f"{self._mark}\n{to_json(complaints).decode()}\n{self._mark}"
+        told = f"That does not fit. Answer again, with these mended:\n{wrong}"
         self._turns += [Turn(role="assistant", text=said), Turn(role="user", text=told)]
 
     def arguments(self, asks: str, given: Any, round_: int) -> dict[str, Any]:

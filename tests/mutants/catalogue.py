@@ -11,6 +11,7 @@ from tests.mutants.of_plans import OF_PLANS
 from tests.mutants.of_research import OF_RESEARCH
 from tests.mutants.of_snapshots import OF_SNAPSHOTS
 from tests.mutants.of_versions import OF_VERSIONS
+from tests.mutants.of_window import OF_WINDOW
 from tests.mutants.retries import OF_RETRIES
 from tests.mutants.trials import OF_TRIALS
 from tests.mutants.writing import OF_WRITING
@@ -940,4 +941,5 @@ MUTANTS = (
     *OF_SNAPSHOTS,
     *OF_VERSIONS,
     *OF_WRITING,
+    *OF_WINDOW,
 )  # fmt: skip

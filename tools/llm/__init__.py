@@ -7,6 +7,8 @@ imported, when a model is first asked.
 
 from tools.llm.clients import close, warm
 from tools.llm.language_model import language_model
-from tools.llm.prompt import Completion, Finish, Prompt, Turn
+from tools.llm.prompt import Completion, Finish, Prompt, Turn, most_tokens
 
-__all__ = ["Completion", "Finish", "Prompt", "Turn", "close", "language_model", "warm"]
+__all__ = [
+    "Completion", "Finish", "Prompt", "Turn", "close", "language_model", "most_tokens", "warm",
+]  # fmt: skip

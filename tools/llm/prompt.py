@@ -1,5 +1,6 @@
 """A prompt and what a model said to it: arguments and result of a tool like any other."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -11,6 +12,12 @@ from tools.tool import Contract
 _AROUND_A_TURN = 64
 _AROUND_ALL = 256
 """Tokens that an endpoint's own template may add."""
+
+
+def most_tokens(instructions: str, turns: Sequence[str], answer: dict[str, Any]) -> int:
+    """No tokenizer makes more tokens of it: each takes a byte of UTF-8 at least."""
+    written = sum(len(each.encode(errors="replace")) for each in (instructions, *turns))
+    return written + len(to_json(answer)) + _AROUND_ALL + _AROUND_A_TURN * len(turns)
 
 
 class Turn(Contract):
@@ -37,10 +44,8 @@ class Prompt(Contract):
     """The JSON schema of what is to be answered."""
 
     def most_tokens(self) -> int:
-        """No tokenizer makes more tokens of it: each takes a byte of UTF-8 at least."""
-        texts = [self.instructions, *(each.text for each in self.turns)]
-        written = sum(len(each.encode(errors="replace")) for each in texts)
-        return written + len(to_json(self.answer)) + _AROUND_ALL + _AROUND_A_TURN * len(self.turns)
+        """What is reserved for it, and what a context is counted by."""
+        return most_tokens(self.instructions, [each.text for each in self.turns], self.answer)
 
 
 class Finish(StrEnum):

@@ -6,50 +6,57 @@ refusal is a complaint. A tool that it was not offered ends the run: nobody who 
 asks for one.
 """
 
-import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from models.guard import Guard
 from models.run import StopReason
-from tools.llm import Finish
-from worker.agents.agent import SAID_BYTES, Agent, Model, Offer, Said, View, Wanted, worded
+from worker.agents.agent import Agent, Offer, Said, Wanted, worded
 from worker.agents.complaint import Advice, Complaint, of_contract, of_failure
-from worker.labels.declared import schema_of
+from worker.agents.extract import Extract
+from worker.agents.voice import Form, Voice
+from worker.agents.window import Window
 from worker.outcome import Stop, ToolFailed
 from worker.refusal import Refusal
-from worker.steps import Question, Steps
-from worker.wording import LanguageModel, Talk
+from worker.steps import Steps
 
 T = TypeVar("T", bound=BaseModel)
 S = TypeVar("S", bound=BaseModel)
 REFUSED = frozenset({StopReason.REVIEW_REJECTED, StopReason.REVIEW_EXPIRED})
-_TOO_LARGE = Complaint("too_large", Advice.RETRY, allowed={"maxBytes": SAID_BYTES})
-
+_TURN = Form(Said, worded)
 
 Then = Callable[[str, BaseModel], Awaitable[None]]
 """What a pipeline does with each result: the step, `work/3/page.read`, and what it gave."""
+Decide = Callable[..., Awaitable[BaseModel]]
+"""`flow.decide`: a question in a context of its own."""
+
+
+async def nobody(*_: Any, **__: Any) -> BaseModel:
+    """Where no looks are offered, nobody is asked for one."""
+    raise RuntimeError("a look into what was withheld is a decision of the flow's")
 
 
 class Act(Generic[T]):
     """One agent at work in one run; the same on every replay."""
 
     def __init__(
-        self, name: str, agent: Agent[T], goal: str, offers: Sequence[Offer], steps: Steps,
-        *, then: Then | None = None,
+        self, name: str, agent: Agent[T], goal: str, offers: Sequence[Offer | Extract],
+        steps: Steps, *, decide: Decide = nobody, form: Form[Any] = _TURN, then: Then | None = None,
     ) -> None:  # fmt: skip
         self._name = name
         self._agent = agent
-        self._goal = goal
-        self._offers = {each.tool.name: each for each in offers}
+        self._offers = {each.name: each for each in offers}
         if len(self._offers) < len(offers):
             raise ValueError(f"{name} offers a tool twice: which of the two bindings is meant?")
         self._steps = steps
         self._then = then
-        self._history: list[dict[str, Any]] = []
+        self._decide = decide
+        self._voice = Voice(agent.name, agent.model, steps)
+        shown = [each.shown() for each in offers]
+        self._window = Window(name, agent, goal, tools=shown, form=form, voice=self._voice)
         self._mistakes = 0
         self._refused: dict[bytes, StopReason] = {}
         """Calls that a person did not allow, each with how. Nobody is asked a second time."""
@@ -63,7 +70,7 @@ class Act(Generic[T]):
         """
         for turn in range(1, self._agent.turns + 1):
             step = f"{self._name}/{turn}"
-            said = await self._ask(step, turn, Said)
+            said = await self._ask(step, turn, self._agent.turns - turn + 1, _TURN)
             if isinstance(said, list):
                 self._mistaken({}, said)
             elif said.call is not None:
@@ -75,48 +82,9 @@ class Act(Generic[T]):
         told = f"{self._agent.name} came to no answer in {self._agent.turns} turns"
         raise Stop(StopReason.STEP_BUDGET, told)
 
-    async def _ask(self, step: str, turn: int, kind: type[S]) -> S | list[Complaint]:
-        name, model = self._agent.name, self._agent.model
-        put = {"agent": name, "goal": self._goal, "history": self._history}
-        if isinstance(model, LanguageModel):
-            talk = Talk(*self._worded(self._view(turn)), schema_of(kind))
-            said = await self._steps.call(step, model.tool, talk.arguments(name, put, turn))
-            if said.finish is not Finish.STOP:
-                return [Complaint(said.finish, Advice.RETRY)]
-            text = said.text
-        else:
-            digest = hashlib.sha256(to_json(put)).digest()
-            question = Question(name, to_json({"agent": name, "turn": turn}), digest)
-            written = await self._steps.once(step, question, lambda: self._reply(model, turn))
-            text = from_json(written)
-        if len(text) > SAID_BYTES:
-            return [_TOO_LARGE]
-        try:
-            return kind.model_validate(from_json(text))
-        except ValidationError as error:
-            return of_contract(error, kind)
-        except ValueError:
-            return [Complaint("no_json", Advice.RETRY, allowed=schema_of(kind))]
-
-    def _worded(self, view: View) -> tuple[str, list[dict[str, Any]]]:
-        return worded(view)
-
-    def _view(self, turn: int) -> View:
-        return View(
-            instructions=self._agent.instructions,
-            goal=self._goal,
-            tools=[each.shown() for each in self._offers.values()],
-            answer=schema_of(self._agent.answer),
-            history=list(self._history),
-            turns_left=self._agent.turns - turn + 1,
-        )
-
-    async def _reply(self, model: Model, turn: int) -> tuple[bytes, int]:
-        """What the model says now, as the ledger can keep it."""
-        reply = await model(self._view(turn))
-        said = reply.text
-        text = said if isinstance(said, str) else said.decode(errors="replace")
-        return to_json(text[: SAID_BYTES + 1].encode(errors="replace").decode()), reply.tokens
+    async def _ask(self, step: str, turn: int, left: int, form: Form[S]) -> S | list[Complaint]:
+        view = await self._window.view(left)
+        return await self._voice.says(step, view, form, self._window.put, turn)
 
     async def _do(self, step: str, wanted: Wanted) -> None:
         offer = await self._offered(step, wanted.tool)
@@ -125,25 +93,32 @@ class Act(Generic[T]):
         if objection is not None:
             self._mistaken(called, [objection])
             return
+        place = f"{step}/{wanted.tool}"
         try:
-            place = f"{step}/{wanted.tool}"
-            given = offer.given(wanted.arguments, place)
-            result = await self._steps.call(place, offer.tool, given, proposed=True)
+            result = await self._made(offer, wanted, place)
         except ToolFailed as failure:
-            self._history.append(called | {"complaints": [self._survived(failure, called)]})
+            self._window.told(called, [self._survived(failure, called)])
         except Stop as stop:
             fault = stop.__cause__
             if stop.guard is not Guard.CONTRACT or not isinstance(fault, ValidationError):
                 raise
-            self._mistaken(called, of_contract(fault, offer.tool.takes, "/call/arguments"))
+            self._mistaken(called, of_contract(fault, offer.takes, "/call/arguments"))
             return
         else:
-            self._history.append(called | {"result": result.model_dump(mode="json")})
+            self._window.came(called, result, place)
             if self._then is not None:
                 await self._then(place, result)
         self._mistakes = 0
 
-    async def _offered(self, step: str, name: str) -> Offer:
+    async def _made(self, offer: Offer | Extract, wanted: Wanted, place: str) -> BaseModel:
+        """What comes of a call, by the gateway; or of a look into what was withheld."""
+        if isinstance(offer, Offer):
+            given = offer.given(wanted.arguments, place)
+            return await self._steps.call(place, offer.tool, given, proposed=True)
+        text = offer.text(self._steps.held.provenance, wanted.arguments["place"])
+        return await self._decide(place, offer.decision, text=text)
+
+    async def _offered(self, step: str, name: str) -> Offer | Extract:
         offer = self._offers.get(name)
         if offer is None:
             told = f"the model wants {name[:80]!r}, which it was not offered"
@@ -153,9 +128,13 @@ class Act(Generic[T]):
         return offer
 
     def _objection(
-        self, offer: Offer, called: dict[str, Any], at: str = "/call"
+        self, offer: Offer | Extract, called: dict[str, Any], at: str = "/call"
     ) -> Complaint | None:
-        """Why a call is not tried: it says what is bound, or a person has not allowed it before."""
+        """Why a call is not tried: it says what is bound, a person has not allowed it before, or
+        it would look into what was never withheld."""
+        if isinstance(offer, Extract):
+            held = self._steps.held
+            return offer.objection(called["arguments"], self._window.places, held.provenance, at)
         meant = offer.closed.keys() & called["arguments"].keys()
         if meant:
             place = f"{at}/arguments/{min(meant)}"
@@ -164,12 +143,14 @@ class Act(Generic[T]):
         return None if refused is None else Complaint(str(refused), Advice.STOP)
 
     async def _estranged(
-        self, step: str, offer: Offer, called: dict[str, Any], at: str = "/call"
+        self, step: str, offer: Offer | Extract, called: dict[str, Any], at: str = "/call"
     ) -> Complaint | None:
         """Why a call is not tried: it means something that was not found, and nothing else will do.
 
         The audit hears of it, for it is what a text from outside would have a model do.
         """
+        if isinstance(offer, Extract):
+            return None
         name = offer.strange(called["arguments"], self._steps.held.provenance)
         if name is None:
             return None
@@ -178,13 +159,13 @@ class Act(Generic[T]):
         await self._steps.refused(step, offer.tool.name, said)
         return Complaint("not_found", Advice.RETRY, f"{at}/arguments/{name}")
 
-    def _survived(self, failure: ToolFailed, called: dict[str, Any]) -> dict[str, Any]:
+    def _survived(self, failure: ToolFailed, called: dict[str, Any]) -> Complaint:
         """What the model is told of a failure that it may survive; any other is raised."""
         if failure.reason not in self._agent.survives:
             raise failure
         if failure.reason in REFUSED:
             self._refused[same(called)] = failure.reason
-        return of_failure(failure).document()
+        return of_failure(failure)
 
     def _answered(self, answer: dict[str, Any] | None) -> T | None:
         try:
@@ -200,7 +181,7 @@ class Act(Generic[T]):
             places = ", ".join(f"{each.pointer or '/'} {each.code}" for each in complaints)
             told = f"{self._agent.name} was told {self._agent.mistakes} times, and said: {places}"
             raise Stop(StopReason.MODEL_OUTPUT_INVALID, told)
-        self._history.append(called | {"complaints": [each.document() for each in complaints]})
+        self._window.told(called, complaints)
 
 
 def same(called: dict[str, Any]) -> bytes:

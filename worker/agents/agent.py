@@ -10,6 +10,7 @@ from pydantic_core import to_json
 from models.run import StopReason
 from tools.tool import Tool
 from tools.trust import Trust
+from worker.agents.summary import Summary
 from worker.labels.binding import Binding, Choice, Places
 from worker.labels.declared import schema_of
 from worker.wording import LanguageModel
@@ -62,8 +63,11 @@ class View:
     answer: dict[str, Any]
     """The JSON schema of the answer."""
     history: list[dict[str, Any]]
-    """What was called, and what came of it: `result`, or `complaints`."""
+    """What was called, and what came of it: `result`, or `complaints`. Before that may stand a
+    `summary` of what went before."""
     turns_left: int
+    summary_bytes: int = 0
+    """Not 0: a summary is asked for, of at most so many bytes, as JSON that fits `answer`."""
 
 
 _HOW = """\
@@ -113,6 +117,21 @@ class Agent(Generic[T]):
     where the pipeline does not catch it."""
     mistakes: int = 2
     """So many in a row, that fit no contract, are explained; one more ends the run."""
+    context_tokens: int = 32_000
+    """At most so many in each of its prompts, by the count that reserves (tools/llm/prompt.py): a
+    byte is one, so these are about 8,000 of English text."""
+    summarise_every: int = 8
+    """After so many calls or mistakes, a summary takes the place of the history."""
+    summary: type[BaseModel] = Summary
+    leaf_chars: int = 1_000
+    """A text of free length that is longer does not enter; a marker says where it is."""
+    list_items: int = 50
+    """Likewise what comes behind so many members of a list or a map."""
+
+    def __post_init__(self) -> None:
+        for name in ("context_tokens", "summarise_every", "leaf_chars", "list_items"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} of agent {self.name} is 1 or more")
 
 
 @dataclass(frozen=True)
@@ -121,6 +140,14 @@ class Offer:
 
     tool: Tool[Any, Any]
     bound: Mapping[str, Binding | Choice] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.tool.name
+
+    @property
+    def takes(self) -> type[BaseModel]:
+        return self.tool.takes
 
     @property
     def closed(self) -> dict[str, Binding]:
@@ -153,8 +180,7 @@ class Offer:
 
     def shown(self) -> dict[str, Any]:
         """As the model sees it: what is left open, as a JSON schema."""
-        takes: type[BaseModel] = self.tool.takes
-        whole, names = schema_of(takes), self.open_names
+        whole, names = schema_of(self.takes), self.open_names
         schema = whole | {
             "properties": {name: whole["properties"][name] for name in names},
             "required": [each for each in whole.get("required", []) if each in names],

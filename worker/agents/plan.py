@@ -20,9 +20,11 @@ from models.ledger import EntryState
 from models.run import StopReason
 from worker.agents import planned
 from worker.agents.act import Act
-from worker.agents.agent import Agent, Offer, View
+from worker.agents.agent import Agent, Offer
 from worker.agents.complaint import Advice, Complaint, of_contract
 from worker.agents.planned import Planned, PlannedCall
+from worker.agents.voice import Form
+from worker.agents.withheld import Result
 from worker.examination import Draft, questions
 from worker.order import Order
 from worker.outcome import Ask, Stop, ToolFailed
@@ -34,6 +36,7 @@ _CEILINGS = frozenset({
     StopReason.STEP_BUDGET, StopReason.TOOL_BUDGET, StopReason.COST_BUDGET, StopReason.TOKEN_BUDGET,
 })  # fmt: skip
 _CIRCLES = frozenset({StopReason.LOOP_DETECTED, StopReason.NO_PROGRESS})
+_PLAN = Form(Planned, lambda view: planned.worded(view, view.turns_left - 1))
 _TOLD = 10
 """Complaints about one plan."""
 
@@ -45,7 +48,7 @@ class Plan(Act[T]):
         self, name: str, planner: Agent[T], goal: str, offers: Sequence[Offer], steps: Steps,
         *, rounds: int, then: Callable[[str, BaseModel], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(name, planner, goal, offers, steps, then=then)
+        super().__init__(name, planner, goal, offers, steps, form=_PLAN, then=then)
         if rounds < 1:
             raise ValueError(f"{name} plans in one round at least, not in {rounds}")
         self._left = rounds
@@ -62,7 +65,7 @@ class Plan(Act[T]):
         """
         for turn in count(1):
             step = f"{self._name}/{turn}"
-            said = await self._ask(step, turn, Planned)
+            said = await self._ask(step, turn, self._left + 1, _PLAN)
             if isinstance(said, list):
                 self._mistaken({}, said)
             elif said.plan:
@@ -71,16 +74,11 @@ class Plan(Act[T]):
                 return answer
         raise AssertionError("rounds and mistakes are bounded")
 
-    def _worded(self, view: View) -> tuple[str, list[dict[str, Any]]]:
-        return planned.worded(view, self._left)
-
-    def _view(self, turn: int) -> View:
-        return replace(super()._view(turn), turns_left=self._left + 1)
-
     async def _follow(self, step: str, calls: list[PlannedCall]) -> None:
         if not self._left:
             raise Stop(StopReason.STEP_BUDGET, f"{self._agent.name} plans on, and never answers")
-        offers = [await self._offered(step, each.tool) for each in calls]
+        found = [await self._offered(step, each.tool) for each in calls]
+        offers = [each for each in found if isinstance(each, Offer)]  # no others are taken
         called = [{"tool": each.tool, "arguments": each.arguments} for each in calls]
         places = [f"{step}/{number}/{each.tool}" for number, each in enumerate(calls, 1)]
         drafts = [
@@ -152,22 +150,22 @@ class Plan(Act[T]):
     async def _carry_out(self, drafts: Sequence[Draft], called: Sequence[dict[str, Any]]) -> None:
         """Make the calls until one fails. Where a person has said no to some of them before any
         was made, none is."""
-        came: dict[int, dict[str, Any]] = {}
+        came: dict[int, tuple[dict[str, Any], Result | None]] = {}
         denied = self._denied(drafts)
         for n in denied or range(len(drafts)):
             step, tool, given = drafts[n]
             try:
                 result = await self._steps.call(step, tool, given, proposed=True)
             except ToolFailed as failure:
-                came[n] = {"complaints": [self._survived(failure, called[n])]}
+                came[n] = {"complaints": [self._survived(failure, called[n]).document()]}, None
                 if not denied:
                     break
             else:
-                came[n] = {"result": result.model_dump(mode="json")}
+                came[n] = {}, Result(result, step)
                 if self._then is not None:
                     await self._then(step, result)
-        whole = [each | came.get(n, {"made": False}) for n, each in enumerate(called)]
-        self._history.append({"plan": whole})
+        parts = [(each, *came.get(n, ({"made": False}, None))) for n, each in enumerate(called)]
+        self._window.planned([(each | more, got) for each, more, got in parts])
 
     def _denied(self, drafts: Sequence[Draft]) -> list[int]:
         """The calls that a person did not allow, where none of the plan was tried yet."""
