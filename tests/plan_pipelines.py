@@ -11,7 +11,7 @@ from models.budget import Budget
 from tests.act_pipelines import Done, Task, answer, count, delete, pay
 from tests.bound_pipelines import SENT, Mail, Nothing, Page, note, page, send
 from tools.llm import language_model
-from tools.tool import Call, Effect, tool
+from tools.tool import Call, Contract, Effect, Snapshot, Undo, tool
 from tools.trust import Trust
 from worker.agents.agent import Agent, Reply, View, offer
 from worker.flow import Flow
@@ -37,11 +37,26 @@ async def copy(args: Mail, call: Call) -> Nothing:
     return Nothing()
 
 
+class Person(Contract):
+    to: str
+
+
 @tool("mail.forward", effect=Effect.WRITE, timeout_s=5, key_kept_for_s=3600,
       sinks={"/to": Trust.ENDORSED, "/text": Trust.UNTRUSTED})  # fmt: skip
 async def forward(args: Mail, call: Call) -> Nothing:
     """Only to those who were found."""
     SENT.append(args)
+    return Nothing()
+
+
+@tool(
+    "archive.move", effect=Effect.WRITE, timeout_s=5, key_kept_for_s=3600,
+    sinks={"/to": Trust.ENDORSED},
+    undo=Undo(note, lambda asked, got, kept: {"to": asked.to}, Snapshot(page, lambda asked: {})),
+)  # fmt: skip
+async def move(args: Person, call: Call) -> Nothing:
+    """Something is kept before it."""
+    SENT.append(Mail(to=args.to))
     return Nothing()
 
 
@@ -91,13 +106,14 @@ async def _plan(flow: Flow, task: Task, planner: Agent[Done]) -> Done:
             offer(delete),
             offer(count),
             offer(copy),
+            offer(move, to=among("people:/people/*/id")),
             offer(forward, to=among("people:/people/*/id", strictly=True)),
         ],
         then=_then,
     )
 
 
-_TOOLS = [page, answer, send, note, delete, pay, count, copy, forward]
+_TOOLS = [page, answer, send, note, delete, pay, count, copy, forward, move]
 _BUDGET = Budget(steps=40, tool_calls=12, tokens=1_000)
 
 

@@ -146,6 +146,17 @@ async def test_calls_that_each_fit_and_together_do_not_are_not_made(planned, gov
     assert (row["stop_reason"], row["spent_usd"], SENT) == ("success", 0, [])
 
 
+@pytest.mark.parametrize("most", [3, 4])
+async def test_what_is_kept_before_a_write_is_a_call_of_its_plan(planned, governed, most):
+    governed(FREE + f"\nagent: {{budgets: {{max_tool_calls: {most}}}}}")
+    row = await planned(plans(TELL, call("archive.move", to="bob")), answers())
+
+    (round_,) = VIEWS[1].history
+    assert ("complaints" in round_) == (most == 3)
+    assert [each.to for each in SENT] == ([] if most == 3 else ["ann", "bob"])
+    assert (row["stop_reason"], row["calls"]) == ("success", 1 if most == 3 else 4)
+
+
 async def test_a_budget_that_not_even_the_first_call_fits_ends_the_run_by_its_name(
     planned, governed
 ):
@@ -247,7 +258,7 @@ async def test_all_that_a_person_must_allow_is_asked_before_the_first_call(plann
 
 @pytest.mark.parametrize("said", [Verdict.REJECTED, "late"])
 async def test_a_persons_no_to_one_call_is_a_no_to_the_plan_and_is_not_asked_again(
-    planned, attempt, said
+    planned, attempt, said, capsys
 ):
     bob = call("mail.answer", to="bob")
     row = await planned(plans(READ, NOTE, bob), plans(bob), answers())
@@ -264,6 +275,7 @@ async def test_a_persons_no_to_one_call_is_a_no_to_the_plan_and_is_not_asked_aga
     ]  # fmt: skip
     assert second["complaints"] == [{"code": reason, "advice": "stop", "pointer": "/plan/0"}]
     assert (SENT, RESULTS) == ([], []), "what was read for nothing is not read either"
+    assert "run.passed_over" not in capsys.readouterr().out, "the run came by all of its record"
     assert (await reload(row["id"]))["stop_reason"] == "success"
     assert await hot().fetchval("SELECT count(*) FROM review") == 2
 

@@ -46,6 +46,18 @@ OF_PLANS = (
         f"{PLAN}::test_calls_that_each_fit_and_together_do_not_are_not_made",
     ),
     Mutant(
+        "P5", "what is kept before a write of a plan is not added up", "worker/examination.py",
+        "    _with_snapshot(gateway, trial, order, declared)\n",
+        "",
+        f"{PLAN}::test_what_is_kept_before_a_write_is_a_call_of_its_plan",
+    ),
+    Mutant(
+        "P9", "a plan may choose what was not found", "worker/agents/plan.py",
+        "wrong = wrong or await self._estranged(draft.step, offer, call, at)",
+        "wrong = wrong if draft else None",
+        f"{PLAN}::test_what_was_not_found_before_its_plan_is_no_choice_where_only_that_will_do",
+    ),
+    Mutant(
         "-", "a plan may go in circles", "worker/examination.py",
         "    if not tool.poll:\n",
         "    if False:\n",

@@ -164,6 +164,8 @@ class Plan(Act[T]):
                 came[n] = {}, Result(result, step)
                 if self._then is not None:
                     await self._then(step, result)
+        # What a person was asked about and is not made stands in the record, and was come by.
+        self._steps.held.names.update(each.step for each in drafts)
         parts = [(each, *came.get(n, ({"made": False}, None))) for n, each in enumerate(called)]
         self._window.planned([(each | more, got) for each, more, got in parts])
 
