@@ -16,6 +16,8 @@ from models.columns import document, usd, when
 from models.database import hot
 
 BATCH = 500
+MODEL = "model."
+"""How the names of language models begin, as tools: `model.NAME`."""
 
 
 class Transcript(SQLModel, table=True):

@@ -14,6 +14,7 @@ from models.autonomy import Autonomy
 from models.draining import Draining
 from models.route import ROUTES
 from models.run import Severity, StopReason
+from models.transcript import MODEL
 from producer.redacted import said, shown
 
 console = Console(markup=False)
@@ -146,12 +147,25 @@ def _step(step: Any, *, whole: bool) -> Text:
         (step["state"], style),
         "  copied" if step["copied_from"] else "",
         f"  try {step['tries']}  {took.total_seconds() * 1000:.0f} ms  ",
-        _short(step["error"] or step["result"] or b"null", whole=whole),
+        _came(step, whole=whole),
     )
+
+
+def _came(step: Any, *, whole: bool) -> str:
+    """What came of a step; of what a language model said, the words alone."""
+    document = step["error"] or step["result"] or b"null"
+    if (step["tool"] or "").startswith(MODEL) and not step["error"]:
+        said = shown(document, whole=whole)
+        if isinstance(said, dict) and "text" in said:
+            return _cut(plain(str(said["text"])))
+    return _short(document, whole=whole)
 
 
 def _short(document: bytes | None, *, whole: bool = False) -> str:
     if not document:
         return ""
-    text = plain(orjson.dumps(shown(document, whole=whole)).decode())
+    return _cut(plain(orjson.dumps(shown(document, whole=whole)).decode()))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + " …"

@@ -11,10 +11,9 @@ from worker.agents.complaint import Complaint, of_contract
 from worker.decision import Answer, Decision
 from worker.outcome import Stop
 from worker.steps import Steps
-from worker.wording import LanguageModel, Talk
+from worker.wording import LanguageModel, Talk, bare
 
 T = TypeVar("T", bound=Answer)
-_FENCE = "```"
 
 
 class Asking(Generic[T]):
@@ -62,7 +61,7 @@ class Asking(Generic[T]):
     async def _read(self, said: Completion) -> T | list[Complaint]:
         """By our own contract, whatever the endpoint has promised; nothing is coerced."""
         try:
-            return self._decision.answer.model_validate_json(_bare(said.text), strict=True)
+            return self._decision.answer.model_validate_json(bare(said.text), strict=True)
         except ValidationError as error:
             return of_contract(error, self._decision.answer)
 
@@ -79,11 +78,3 @@ _UNFINISHED = {
     Finish.LENGTH: "it was cut at its max_tokens",
     Finish.REFUSED: "it refused, or a filter did",
 }
-
-
-def _bare(text: str) -> str:
-    """Without the fence that many a model puts around JSON."""
-    text = text.strip()
-    if text.startswith(_FENCE) and text.endswith(_FENCE) and "\n" in text:
-        return text.split("\n", 1)[1].removesuffix(_FENCE)
-    return text

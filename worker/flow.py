@@ -90,7 +90,7 @@ class Flow:
 
         An answer that is none of the question's type ends the run as `model_output_invalid`.
         """
-        asked = to_json({"decision": decision.name, "inputs": inputs})
+        asked = to_json({"decision": decision.name, "inputs": inputs}, inf_nan_mode="null")
 
         async def ask(model: LanguageModel) -> T:
             return await Asking(step, decision, model, inputs, self._steps).run()

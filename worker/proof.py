@@ -8,13 +8,13 @@ from pydantic_core import from_json
 from models.guard import Guard
 from models.ledger import EntryState
 from models.run import StopReason
+from models.transcript import MODEL
 from worker.agents.assessment import Claims
 from worker.agents.complaint import Advice, Complaint
 from worker.record import Record
 from worker.refusal import Refusal
 from worker.steps import Steps
 
-_MODELS = "model."
 _LEAF_CHARS = 1_000
 """A longer text does not prove more; it is shown by its length."""
 _LIST = 50
@@ -44,7 +44,7 @@ def _is_proof(record: Record) -> bool:
         return False
     if record.tool is None:
         return True  # a person was asked
-    return record.effect is not None and not record.tool.startswith(_MODELS)
+    return record.effect is not None and not record.tool.startswith(MODEL)
 
 
 def shown(proofs: Mapping[str, Record]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from pydantic_core import from_json, to_json
 from tools.llm import Completion, Prompt, Turn, language_model, most_tokens
 from tools.tool import Tool
 
+_FENCE = "```"
 _FORM = """\
 Answer with one JSON object that fits this JSON schema, and with nothing else:
 {schema}
@@ -72,3 +73,11 @@ class Talk:
             "turns": tuple(self._turns),
             "answer": self._answer,
         }
+
+
+def bare(text: str) -> str:
+    """Without the fence that many a model puts around JSON."""
+    text = text.strip()
+    if text.startswith(_FENCE) and text.endswith(_FENCE) and "\n" in text:
+        return text.split("\n", 1)[1].removesuffix(_FENCE)
+    return text

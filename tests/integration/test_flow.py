@@ -6,8 +6,24 @@ from models.database import hot
 from models.review import Verdict
 from models.run import StopReason
 from models.verdict import BadAnswer, NotOpen, answer
-from tests.conftest import document, reload, sweep
+from tests.conftest import CATALOGUE, document, reload, sweep
+from tests.pipelines import Value
 from tools.tool import Rejected, Unavailable
+from worker.decision import Answer, Decision
+from worker.flow import Flow
+from worker.pipeline import pipeline
+
+ENDLESS = Decision("endless", "How much?", Answer, Answer(confidence=1), bar=0.5)
+
+
+@pipeline("asks-of-infinity", version=1)
+async def asks_of_infinity(flow: Flow, given: Value) -> Value:
+    """A number that JSON has no word for, as a division may come to."""
+    await flow.decide("endless", ENDLESS, most=float("inf"))
+    return given
+
+
+CATALOGUE |= {("asks-of-infinity", 1): asks_of_infinity}
 
 
 async def review_of(run):
@@ -201,3 +217,12 @@ async def test_a_write_that_has_left_is_awaited_and_recorded_though_its_run_is_o
     entry = await hot().fetchrow("SELECT state, result FROM ledger_entry")
     assert row["stop_reason"] == StopReason.TIME_BUDGET
     assert (entry["state"], document(entry["result"])) == ("settled", {"seconds": 1.0})
+
+
+async def test_a_decision_about_a_number_without_end_is_recorded(submit, attempt):
+    run = await submit("asks-of-infinity", {"n": 1})
+
+    await attempt(run)
+
+    row = await reload(run)
+    assert row["stop_reason"] == StopReason.SUCCESS, row["detail"]

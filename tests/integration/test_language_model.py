@@ -682,3 +682,14 @@ async def test_a_model_that_acts_is_asked_turn_by_turn_through_the_gateway(submi
     assert "Sort the mail" in system["content"]
     assert '"n": 3' in user["content"]
     assert "no_json" in server.requests[2]["messages"][1]["content"]
+
+
+async def test_a_fence_around_what_a_model_that_acts_says_is_no_mistake(submit, attempt, server):
+    answer = orjson.dumps({"answer": FINE}).decode()
+    server.will(says(f"```json\n{answer}\n```"))
+    run = await submit("actor", {})
+
+    await attempt(run)
+
+    assert (await reload(run))["stop_reason"] == "success"
+    assert len(server.requests) == 1

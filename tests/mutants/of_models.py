@@ -106,8 +106,8 @@ OF_MODELS = (
     ),
     Mutant(
         "-", "what a model says is coerced", "worker/asking.py",
-        "_bare(said.text), strict=True)",
-        "_bare(said.text))",
+        "bare(said.text), strict=True)",
+        "bare(said.text))",
         FITS,
     ),
     Mutant(

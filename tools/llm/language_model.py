@@ -19,6 +19,7 @@ from pydantic_core import to_json
 from config.endpoint import Endpoint
 from models import transcript
 from models.run import StopReason
+from models.transcript import MODEL
 from tools.llm import clients
 from tools.llm.outcome import Answered, Failure
 from tools.llm.price import Unpriced, price
@@ -44,7 +45,7 @@ def language_model(name: str) -> Tool[Prompt, Completion]:
         return await _ask(name, args, call)
 
     return Tool(
-        name=f"model.{name}",
+        name=MODEL + name,
         effect=Effect.READ,
         takes=Prompt,
         gives=Completion,

@@ -17,7 +17,7 @@ from worker.agents.agent import SAID_BYTES, Model, View
 from worker.agents.complaint import Advice, Complaint, of_contract
 from worker.labels.declared import schema_of
 from worker.steps import Question, Steps
-from worker.wording import LanguageModel, Talk
+from worker.wording import LanguageModel, Talk, bare
 
 S = TypeVar("S", bound=BaseModel)
 TOO_LARGE = "too_large"
@@ -60,7 +60,7 @@ class Voice:
             said = await self._steps.call(step, self._model.tool, asked)
             if said.finish is not Finish.STOP:
                 return [Complaint(said.finish, Advice.RETRY)]
-            return _read(said.text, form.kind)
+            return _read(bare(said.text), form.kind)
         model = self._model
         question = Question(
             self._name,
