@@ -68,6 +68,11 @@ async def end_the_left() -> int:
     return len(ended)
 
 
+async def withdraw(connection: Any, runs: Sequence[UUID]) -> None:
+    """Nobody needs an answer any more, but to what is in doubt."""
+    await connection.execute(_WITHDRAW, runs)
+
+
 async def _close(connection: Any, runs: Sequence[UUID]) -> None:
     for statement in (_WITHDRAW, _KEEP_ASKING, LEAVE_IN_DOUBT, _TELL):
         await connection.execute(statement, runs)

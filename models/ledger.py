@@ -34,6 +34,7 @@ class StepKind(StrEnum):
     ASK = "ask"
     REMEMBER = "remember"
     RECALL = "recall"
+    PROPOSE = "propose"  # a call that was put to a person instead of being made
 
 
 class LedgerEntry(SQLModel, table=True):

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from models.request_key import KEY_BYTES
+from models.request_key import KEY_BYTES, PROPOSAL_KEY
 from models.tenant import TENANT_NAME
 
 PIPELINE_BYTES = 100
@@ -67,6 +67,9 @@ class Request:
         if self.key is None or self.key == "":
             raise Malformed("a request needs an idempotency key", pointer="/idempotency_key")
         _check_text("idempotency_key", self.key, KEY_BYTES)
+        if self.key.startswith(PROPOSAL_KEY):
+            told = f"keys with {PROPOSAL_KEY} in front are those of approved proposals"
+            raise Malformed(told, pointer="/idempotency_key")
         _check_text("pipeline", self.pipeline, PIPELINE_BYTES)
         if self.subject is not None:
             _check_text("subject", self.subject, SUBJECT_BYTES)

@@ -14,6 +14,8 @@ from sqlmodel import Field, SQLModel
 from models.columns import when
 
 KEY_BYTES = 255
+PROPOSAL_KEY = "proposal:"
+"""Before the keys that we mint for approved proposals: no client may take one of those."""
 FINGERPRINT_VERSION = 1
 _EXACT = 2**53
 """Beyond it a float no longer stands for one integer (RFC 8785, section 3.2.2.3)."""

@@ -68,11 +68,14 @@ class Review(SQLModel, table=True):
     decide_by: datetime | None = when()
     decided_at: datetime | None = when()
     args_hash: bytes | None = None
-    """An approval: of the whole arguments, defaults included."""
+    """An approval's or a proposal's: of tool and whole arguments, defaults included; where a person
+    has edited them, of the bytes of `answer`."""
     use_by: datetime | None = when()
     """Until then an approval may be used,"""
     used_at: datetime | None = when()
     """and when it was, first."""
+    used_by: UUID | None = None
+    """A proposal's: the run that carries it out. No other may."""
 
     __table_args__ = (
         Index("review_of_step", "run_id", "step", "kind", unique=True),

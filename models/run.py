@@ -57,6 +57,7 @@ class StopReason(StrEnum):
     CRASHES_EXHAUSTED = "crashes_exhausted"
     INTERNAL_ERROR = "internal_error"
     INVALID_INPUT = "invalid_input"
+    PROPOSED = "proposed"
 
     @property
     def facts(self) -> "StopFacts":
@@ -101,6 +102,7 @@ STOP_FACTS: dict[StopReason, StopFacts] = {
     StopReason.CRASHES_EXHAUSTED: StopFacts(_CRITICAL, pages=True, retry_helps=False),
     StopReason.INTERNAL_ERROR: StopFacts(_CRITICAL, pages=True, retry_helps=False),
     StopReason.INVALID_INPUT: StopFacts(_NOTICE, pages=False, retry_helps=False),
+    StopReason.PROPOSED: StopFacts(_NONE, pages=False, retry_helps=False),
 }
 
 

@@ -43,6 +43,9 @@ _BURY = f"""
            AND NOT EXISTS (SELECT FROM ledger_entry e
                             WHERE e.run_id = run.id AND e.state IN ('reserved', 'in_doubt')
                               AND e.effect <> 'read')
+           AND NOT EXISTS (SELECT FROM review v
+                            WHERE v.run_id = run.id AND v.kind = 'proposal'
+                              AND (v.verdict IS NULL OR v.use_by > now()))
          ORDER BY run.id FOR UPDATE OF run SKIP LOCKED),
     buried AS (
         INSERT INTO tombstone (run_id, tenant, key, pipeline, version, stop_reason, created_at,
@@ -63,7 +66,8 @@ _BURY = f"""
 """In the order of their ids, which is the order of their age: no index is kept for it, and the
 pages at the old end of every table become free together. The first page that ends with a young run
 ends the walk, so that no walk reads a table of young ones; what is unfinished or in doubt is passed
-over and met again by the next walk. What people said of it stays as counts."""
+over and met again by the next walk, and so is whose proposals may yet be approved or done. What
+people said of it stays as counts."""
 
 _FORGET = """
     WITH old AS (

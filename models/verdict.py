@@ -8,6 +8,7 @@ import orjson
 
 from models.database import hot
 from models.ledger import EntryState
+from models.proposal import admit, edited_hash, key_of
 from models.review import DoubtVerdict, ReviewKind, Verdict
 from models.run import StopReason
 
@@ -23,9 +24,9 @@ class BadAnswer(Exception):
 _TAKE = """
     UPDATE review
        SET verdict = $2, answer = $3, note = $4, who = $5, decided_at = now(),
-           use_by = CASE kind WHEN 'approval' THEN now() + interval '1 day' END
+           use_by = CASE WHEN kind IN ('approval', 'proposal') THEN now() + interval '1 day' END
      WHERE id = $1 AND verdict IS NULL AND (decide_by IS NULL OR decide_by > now())
- RETURNING run_id, step, kind, proposal
+ RETURNING id, run_id, step, kind, proposal
 """
 """Two people answering at once meet on the row; the second finds a verdict, and nothing to do."""
 
@@ -63,17 +64,28 @@ _RELEASE_STEP = """
       FROM open WHERE run.id = open.run_id
 """
 
-_BEGIN_ANEW = "UPDATE ledger_entry SET created_at = now() WHERE run_id = $1 AND step = $2"
-"""For how long a person took is not held against the call."""
+_BEGIN_ANEW = """
+    UPDATE ledger_entry SET created_at = now(), args = coalesce($3::json, args)
+     WHERE run_id = $1 AND step = $2
+"""
+"""For how long a person took is not held against the call. Its arguments are a person's now, where
+one has edited them; what the pipeline passed stays its hash."""
+
+_HASH_ANEW = """
+    UPDATE review SET args_hash = $2 WHERE id = $1
+"""
+_TOOL = "SELECT tool FROM ledger_entry WHERE run_id = $1 AND step = $2"
 
 GO_ON = """
     UPDATE run
        SET status = 'queued', waiting_for = NULL, dispatch_at = now(), detail = NULL
      WHERE id = $1 AND status = 'waiting' AND waiting_for = 'review'
        AND NOT EXISTS (SELECT FROM review
-                        WHERE review.run_id = run.id AND verdict IS NULL AND review.id <> $2)
+                        WHERE review.run_id = run.id AND verdict IS NULL AND review.id <> $2
+                          AND kind <> 'proposal')
 """
-"""A run that asked several questions goes on when the last one is answered."""
+"""A run that asked several questions goes on when the last one is answered. For what it has
+proposed it does not wait."""
 
 _LATE = """
     SELECT id FROM review WHERE verdict IS NULL AND decide_by <= now() ORDER BY id LIMIT 200
@@ -82,7 +94,7 @@ _LATE = """
 _EXPIRE = """
     UPDATE review SET verdict = 'expired', decided_at = now()
      WHERE id = $1 AND verdict IS NULL AND decide_by <= now()
- RETURNING run_id, step, kind, proposal
+ RETURNING id, run_id, step, kind, proposal
 """
 
 
@@ -104,6 +116,8 @@ async def answer(
 
     Of a review in doubt, EDITED says that it happened, with `value` as its result; APPROVED,
     that it did not and may be sent again; REJECTED gives up. DoubtVerdict says so in its words.
+    Of an approval or a proposal, `value` are the arguments to use instead. A proposal that a
+    person wants becomes a request in the same transaction; its own run has gone on long since.
 
     Raises:
         NotOpen: Somebody else answered, or it has expired.
@@ -126,8 +140,6 @@ async def answer(
             raise BadAnswer(
                 f"{said} is said of a write in doubt; this is a question of another kind"
             )
-        if verdict is Verdict.EDITED and row["kind"] == ReviewKind.APPROVAL:
-            raise BadAnswer("an approval is for exactly these arguments: approve, or reject it")
         await _settle(connection, row, verdict, written, note)
         await connection.execute(GO_ON, row["run_id"], review)
     run_id: UUID = row["run_id"]
@@ -158,12 +170,19 @@ async def _settle(
 ) -> None:
     doubtful = row["kind"] == ReviewKind.IN_DOUBT
     place = (row["run_id"], row["step"])
+    of_call = row["kind"] in {ReviewKind.APPROVAL, ReviewKind.PROPOSAL}
+    if of_call and verdict is Verdict.EDITED and written is not None:
+        digest = edited_hash(await connection.fetchval(_TOOL, *place) or "", written)
+        await connection.execute(_HASH_ANEW, row["id"], digest)
+    if row["kind"] == ReviewKind.PROPOSAL:
+        await _become(connection, row["id"], verdict)
+        return
     if doubtful and verdict is Verdict.APPROVED:
         await connection.execute(_RELEASE_STEP, *place)
         return
     approval = row["kind"] == ReviewKind.APPROVAL
-    if approval and verdict is Verdict.APPROVED:
-        await connection.execute(_BEGIN_ANEW, *place)
+    if approval and verdict in {Verdict.APPROVED, Verdict.EDITED}:
+        await connection.execute(_BEGIN_ANEW, *place, written)
         return  # the call is yet to be made: its intent looks for this verdict
     if verdict in {Verdict.APPROVED, Verdict.EDITED}:
         result = row["proposal"] if verdict is Verdict.APPROVED else written
@@ -175,6 +194,14 @@ async def _settle(
     told = {"reason": reason, "message": note or f"a person's verdict: {verdict}"}
     outcome = (EntryState.REJECTED, None, orjson.dumps(told), approval)
     await connection.execute(_CLOSE_STEP, *place, *outcome)
+
+
+async def _become(connection: Any, review: UUID, verdict: Verdict) -> None:
+    """Its step is settled; a person's yes makes a request of it."""
+    wanted = verdict in {Verdict.APPROVED, Verdict.EDITED}
+    if wanted and await admit(connection, review) is None:
+        told = f"its tenant has used the key {key_of(review)} for another request: reject it"
+        raise BadAnswer(told)
 
 
 def _check(value: Any, schema: bytes | None) -> None:

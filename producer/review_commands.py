@@ -25,8 +25,10 @@ from producer.tables import ago, console, legible, review_lines
 EXIT_INCOMPLETE = 3
 _AT_ONCE = 3
 _TOLD = 10
-Kind = Annotated[ReviewKind | None, typer.Option(help="uncertain, approval, gap or in_doubt.")]
-Category = Annotated[str | None, typer.Option(help="Of the proposed answer.")]
+Kind = Annotated[
+    ReviewKind | None, typer.Option(help="uncertain, approval, proposal, gap or in_doubt.")
+]
+Category = Annotated[str | None, typer.Option(help="Of the proposed answer; of a call, its tool.")]
 Ids = Annotated[
     typer.FileText | None, typer.Option(help="A file with one id per line; - for stdin.")
 ]
@@ -51,7 +53,7 @@ def reviews(  # noqa: PLR0917  # typer fills them by name
         Path | None, typer.Option("--export", help="Write them to a CSV file, to be decided there.")
     ] = None,
 ) -> None:
-    """Show what waits for a person, by kind and category; --list names each."""
+    """Show what waits for a person, by kind and category or tool; --list names each."""
     selection = Selection(kind, category, pipeline)
 
     async def look() -> None:

@@ -14,28 +14,35 @@ _TOLD = r"""
 """
 """A NUL in one text from outside would make PostgreSQL refuse the whole list."""
 
+_ABOUT = """
+    CASE WHEN r.kind IN ('approval', 'proposal')
+         THEN (SELECT tool FROM ledger_entry e WHERE (e.run_id, e.step) = (r.run_id, r.step))
+         ELSE coalesce(told.proposal->>'category', '') END
+"""
+"""What a review is grouped by: the tool that is to be used, or else the answer's category."""
+
 _OPEN = f"""
     SELECT r.id, r.run_id, r.tenant, r.kind, r.question, r.proposal, r.asked_at, r.decide_by,
-           coalesce(told.proposal->>'category', '') AS category,
+           {_ABOUT} AS category,
            told.input->>'id' AS ticket, told.input->>'subject' AS subject,
            told.input->>'text' AS text, told.input->>'autonomy' AS autonomy
       FROM review r JOIN run ON run.id = r.run_id {_TOLD}
      WHERE r.verdict IS NULL
        AND ($1::text IS NULL OR r.kind = $1)
-       AND ($2::text IS NULL OR coalesce(told.proposal->>'category', '') = $2)
+       AND ($2::text IS NULL OR {_ABOUT} = $2)
        AND ($3::text IS NULL OR run.pipeline = $3)
        AND ($4::uuid[] IS NULL OR r.id = ANY($4))
      ORDER BY r.asked_at, r.id LIMIT $5
 """  # noqa: S608  # constants
 
 _GROUPS = f"""
-    SELECT r.kind, coalesce(told.proposal->>'category', '') AS category, count(*) AS reviews,
+    SELECT r.kind, {_ABOUT} AS category, count(*) AS reviews,
            min(r.asked_at) AS oldest,
            (array_agg(r.id ORDER BY r.asked_at, r.id))[1:3] AS samples
       FROM review r JOIN run ON run.id = r.run_id {_TOLD}
      WHERE r.verdict IS NULL
        AND ($1::text IS NULL OR r.kind = $1)
-       AND ($2::text IS NULL OR coalesce(told.proposal->>'category', '') = $2)
+       AND ($2::text IS NULL OR {_ABOUT} = $2)
        AND ($3::text IS NULL OR run.pipeline = $3)
      GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
 """  # noqa: S608  # constants

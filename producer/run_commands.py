@@ -10,6 +10,7 @@ from models import transcript
 from models.admission import Admission
 from models.database import hot
 from models.draining import draining
+from models.proposal import became
 from models.request import Request
 from models.run import RunStatus
 from models.tenant import LOCAL
@@ -87,7 +88,7 @@ def show(
             row = await hot().fetchrow(_RUN, run_id)
             if row is not None:
                 steps = await hot().fetch(_STEPS, run_id)
-                console.print(run_tree(row, steps, whole=whole))
+                console.print(run_tree(row, steps, await became(run_id), whole=whole))
                 for each in await transcript.of(run_id) if transcripts else ():
                     console.print(transcript_lines(each), highlight=False)
             elif (left := await tombstone(run_id)) is not None:

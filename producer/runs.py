@@ -15,6 +15,7 @@ from models.request import Refused, Request, read_json
 from models.run import RunStatus, StopReason
 from models.tombstone import tombstone
 from producer.problems import Malformed, Unknown, problem_of
+from producer.proposals import proposals_of
 from producer.redacted import handed_out, said
 from producer.state import STATE
 
@@ -26,7 +27,8 @@ VIEW = """
     SELECT r.id, r.key, r.tenant, r.pipeline, r.version, r.subject, r.priority, r.status,
            r.waiting_for, r.stop_reason, r.detail, r.result, r.partial, r.steps, r.calls,
            r.tokens, r.spent_usd, r.active_s, r.attempt, r.crashes, r.created_at, r.started_at,
-           r.finished_at, r.forked_from, r.autonomy, r.level
+           r.finished_at, r.forked_from, r.autonomy, r.level,
+           EXISTS (SELECT FROM review v WHERE v.run_id = r.id AND v.kind = 'proposal') AS proposes
       FROM run r
      WHERE r.id = $1 AND r.tenant = $2
 """
@@ -179,7 +181,8 @@ async def shown(run_id: UUID, tenant: str) -> dict[str, Any]:
     """A run as its client sees it, or what is left of it."""
     row = await hot().fetchrow(VIEW, run_id, tenant)
     if row is not None:
-        return view(row)
+        more = {"proposals": await proposals_of(run_id)} if row["proposes"] else {}
+        return view(row) | more
     left = await tombstone(run_id, tenant)
     if left is None:
         raise Unknown("no run of yours has this id")

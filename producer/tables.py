@@ -48,8 +48,11 @@ def runs_table(rows: Iterable[Any]) -> Table:
     return table
 
 
-def run_tree(row: Any, steps: Iterable[Any], *, whole: bool = False) -> Tree:
-    """A run and its steps, in the order it came to them; `whole`: nothing is hidden."""
+def run_tree(
+    row: Any, steps: Iterable[Any], proposed: Iterable[Any] = (), *, whole: bool = False
+) -> Tree:
+    """A run, its steps in the order it came to them, and what became of what it has proposed;
+    `whole`: nothing is hidden."""
     head = Text.assemble(
         (f"{row['pipeline']} v{row['version']}", "bold"), "  ", state(row), f"  {row['id']}"
     )
@@ -73,6 +76,8 @@ def run_tree(row: Any, steps: Iterable[Any], *, whole: bool = False) -> Tree:
     tree.add(Text(f"input {_short(row['input'], whole=whole)}"))
     for step in steps:
         tree.add(_step(step, whole=whole))
+    for each in proposed:
+        tree.add(_proposal(each, whole=whole))
     if row["error"]:
         tree.add(Text(legible(shown(row["error"]).get("traceback", "").rstrip()), style="red"))
     if row["result"] or row["partial"]:
@@ -159,6 +164,18 @@ def _came(step: Any, *, whole: bool) -> str:
         if isinstance(said, dict) and "text" in said:
             return _cut(plain(str(said["text"])))
     return _short(document, whole=whole)
+
+
+def _proposal(row: Any, *, whole: bool) -> Text:
+    """What was proposed, what a person said, and how its request ended."""
+    style = {"open": "yellow", "approved": "green"}.get(row["state"], "red")
+    ended = row["stop_reason"] or row["status"] or "purged"
+    return Text.assemble(
+        f"proposal {row['id']}  {plain(row['tool'])}  ",
+        (row["state"], style),
+        f"  run {row['run_id']} {ended}" if row["run_id"] else "",
+        f"  {_short(row['answer'] or row['proposal'], whole=whole)}",
+    )
 
 
 def _short(document: bytes | None, *, whole: bool = False) -> str:

@@ -24,7 +24,7 @@ _RUNS = """
       JOIN run ON run.id = k.run_id
       LEFT JOIN LATERAL (
            SELECT id, kind, question, proposal FROM review
-            WHERE review.run_id = run.id AND verdict IS NULL
+            WHERE review.run_id = run.id AND verdict IS NULL AND kind <> 'proposal'
             ORDER BY asked_at LIMIT 1) AS r ON true
 """
 

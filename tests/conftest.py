@@ -47,6 +47,7 @@ from worker.gateway import Gateway
 from worker.held import Held
 from worker.journal import Journal
 from worker.pipelines import PIPELINES
+from worker.pipelines.execute_proposal import with_execution
 from worker.runner import Runner
 from worker.sweeper import Sweeper
 
@@ -128,7 +129,7 @@ async def opened(schema: str) -> AsyncIterator[str]:
 async def database(opened: str) -> str:
     """An empty database that this process has open; every pipeline of the tests is published."""
     await hot().execute(_EMPTY)
-    await contract.publish(each.contract() for each in CATALOGUE.values())
+    await contract.publish(each.contract() for each in with_execution(CATALOGUE).values())
     return opened
 
 
@@ -246,8 +247,9 @@ def attempt(database: str) -> Attempt:
         gatekeeper = Gatekeeper(RULES, patience_s=2)
         await gatekeeper.look()
         gateway = Gateway(journal, gatekeeper, RULES, send_before_s=2)
-        runner = Runner(CATALOGUE, journal, gateway, bug_limit=3)
-        claims = Claims(uuid4(), list(CATALOGUE), lease_s)
+        catalogue = with_execution(CATALOGUE)
+        runner = Runner(catalogue, journal, gateway, bug_limit=3)
+        claims = Claims(uuid4(), list(catalogue), lease_s)
         held = next((h for h in await claims.take(50, held={}) if h.id == run_id), None)
         if held is not None:
             await runner.run(held)

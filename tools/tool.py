@@ -177,6 +177,9 @@ class Tool(Generic[A, R]):
     worst: Callable[[A], Worst] | None = None
     """Where each call costs another amount: the most that one try may use. A try that was sent and
     never heard of again is then charged all of it."""
+    rehearse: Callable[[A, Call], Awaitable[R]] | None = None
+    """A dry run: what would come of a write, found out without changing anything. Where a pipeline
+    may not write, it goes on with that."""
 
     def __post_init__(self) -> None:
         if self.effect is Effect.WRITE and self.key_kept_for_s <= 0:
@@ -195,6 +198,8 @@ class Tool(Generic[A, R]):
         first = self.undo.snapshot if self.undo else None
         if first is not None and first.tool.effect is Effect.DESTRUCTIVE:
             raise TypeError(f"{self.name}: what destroys is no snapshot")
+        if self.rehearse is not None and not self.writes:
+            raise TypeError(f"{self.name} is a READ: there is nothing to rehearse")
         if self.timeout_s <= 0:
             raise TypeError(f"{self.name} needs a timeout_s above zero, not {self.timeout_s:g}")
 
@@ -217,6 +222,7 @@ def tool(
     poll: bool = False,
     sinks: Mapping[str, Trust] | None = None,
     trusted: tuple[str, ...] = (),
+    rehearse: Callable[[Any, Call], Awaitable[Any]] | None = None,
 ) -> Callable[[Callable[[A, Call], Awaitable[R]]], Tool[A, R]]:
     """Make a tool of `async def run(args: A, call: Call) -> R`; its annotations are its contract.
 
@@ -227,22 +233,10 @@ def tool(
     def declare(run: Callable[[A, Call], Awaitable[R]]) -> Tool[A, R]:
         takes, gives = signature(name, run)
         return Tool(
-            name=name,
-            effect=effect,
-            takes=takes,
-            gives=gives,
-            run=run,
-            timeout_s=timeout_s,
-            cost_usd=cost_usd,
-            retries=retries,
-            key_kept_for_s=key_kept_for_s,
-            lookup=lookup,
-            sees_after_s=sees_after_s,
-            undo=undo,
-            poll=poll,
-            sinks=sinks,
-            trusted=trusted,
-            about=" ".join((run.__doc__ or "").split()),
-        )
+            name=name, effect=effect, takes=takes, gives=gives, run=run, timeout_s=timeout_s,
+            cost_usd=cost_usd, retries=retries, key_kept_for_s=key_kept_for_s, lookup=lookup,
+            sees_after_s=sees_after_s, undo=undo, poll=poll, sinks=sinks, trusted=trusted,
+            rehearse=rehearse, about=" ".join((run.__doc__ or "").split()),
+        )  # fmt: skip
 
     return declare

@@ -21,7 +21,7 @@ def allow(held: Held, order: Order, declared: Mapping[str, Tool[Any, Any]]) -> N
     if declared.get(tool.name) is not tool:
         told = f"{held.pipeline} does not declare {tool.name}"
         raise Stop(StopReason.TOOL_DENIED, told, Guard.ALLOWLIST)
-    ruling.permit()
+    ruling.permit(by_person=order.proposes or order.warrant is not None)
     order.reckon()
     held.begin(fresh=order.record is None, calls=1)
     held.meet(tool.name, order.digest, ruling)

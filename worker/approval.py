@@ -4,11 +4,12 @@ import hashlib
 from datetime import timedelta
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PydanticUserError, ValidationError
 from pydantic_core import from_json
 
 from config.policy_approvals import USUAL, Approval, When
 from models.guard import Guard
+from models.proposal import edited_hash
 from models.review import ReviewKind
 from models.run import StopReason
 from models.verdict import approved_calls
@@ -16,6 +17,7 @@ from tools.misfit import faults
 from tools.tool import Tool
 from worker.order import Order
 from worker.outcome import Ask, Question, Stop
+from worker.warrant import Warrant
 
 DECIDE_WITHIN = timedelta(days=7)
 _PROPOSED = Approval(When.ALWAYS)
@@ -46,9 +48,34 @@ def legible(tool: Tool[Any, Any], args: BaseModel) -> None:
         raise Stop(StopReason.TOOL_DENIED, told, Guard.CONTRACT)
 
 
+def approves(order: Order) -> bytes:
+    """The hash of the call as a person is to allow it, or has."""
+    if order.edited:
+        return edited_hash(order.tool.name, order.passed)
+    return exactly(order.tool, order.args)
+
+
+def warrant(order: Order) -> Warrant | None:
+    """What the call's intent has to find; None: nobody need have allowed it."""
+    if order.warrant is not None or not order.asks:
+        return order.warrant
+    return Warrant(approves(order))
+
+
+def editable(tool: Tool[Any, Any]) -> dict[str, Any]:
+    """What edited arguments must look like; a contract without a JSON schema says so later."""
+    try:
+        schema: dict[str, Any] = tool.takes.model_json_schema(by_alias=False)
+    except PydanticUserError:
+        return {}
+    return schema
+
+
 async def reasons(order: Order, tenant: str) -> tuple[str, ...]:
     """Why a person must allow this call; empty when none need be asked."""
     rule = order.ruling.approval
+    if order.edited:
+        return ("a person has edited it",)
     unsaid = rule is None or rule is USUAL.get(order.tool.name)
     if unsaid and order.proposed and order.tool.writes:
         rule = _PROPOSED
@@ -74,11 +101,11 @@ def question(order: Order) -> Ask:
                 text=f"May {tool.name} be called with exactly this? Asked because"
                 f" {'; '.join(order.asks)}"[:500],
                 proposal=args.__pydantic_serializer__.to_json(args),
-                answer_schema={},
+                answer_schema=editable(tool),
                 args_hash=order.digest,
                 decide_within=DECIDE_WITHIN,
                 fresh=order.record is None,
-                approves=exactly(tool, args),
+                approves=approves(order),
                 tool=tool.name,
                 effect=tool.effect,
                 args=order.passed,

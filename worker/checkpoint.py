@@ -11,6 +11,7 @@ from models.gate import GateMode
 from models.ledger import EntryState, StepKind
 from worker.outcome import LostLease, Overtaken
 from worker.overrun import alarm
+from worker.warrant import Warrant
 
 NOTHING = Decimal(0)
 
@@ -52,8 +53,8 @@ class Entry:
     """The revision that judged it."""
     labels: bytes | None = None
     """Where its arguments come from, by JSON pointer."""
-    approval: bytes | None = None
-    """An intent that a person must have approved: the hash of exactly its arguments."""
+    warrant: Warrant | None = None
+    """An intent that a person must have approved: what, and where that stands."""
 
 
 FENCE = """
@@ -199,10 +200,9 @@ async def accounted(
 ) -> list[BaseException | None]:
     """Say for each entry whether it stands in the ledger.
 
-    One that this flush did not write is ours all the same when its token is there already, for
-    then an earlier flush wrote it whose commit was never acknowledged. Overtaken, when somebody
-    else's outcome stands there. `refusal` is the answer for a run that is still held but whose
-    entry was not taken.
+    One that this flush did not write is ours all the same when its token is there already: an
+    earlier flush wrote it, and never heard of its commit. Overtaken, when somebody else's outcome
+    stands there. `refusal` is the answer for a run that is held still, but its entry not taken.
     """
     if len(rows) == len(entries):
         return [None] * len(entries)

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from models.autonomy import LOWER, Autonomy
+from models.cancel import withdraw
 from models.columns import plain
 from models.database import hot
 from models.run import RunStatus, StopReason, WaitingFor
@@ -78,7 +80,19 @@ that doubt behind, listed, and a person is asked."""
 
 async def leave(departures: Sequence[Departure]) -> list[BaseException | None]:
     """Let runs go, each with its outcome; a LostLease for those that were no longer ours."""
-    row = await hot().fetchrow(
+    if all(each.stop_reason is not StopReason.CANCELLED for each in departures):
+        gone = await _leave(hot(), departures)
+    else:  # what they have proposed, nobody wants any more
+        async with hot().acquire() as connection, connection.transaction():
+            gone = await _leave(connection, departures)
+            cancelled = [d.run_id for d in departures if d.stop_reason is StopReason.CANCELLED]
+            await withdraw(connection, [each for each in cancelled if each in gone])
+    return [None if each.run_id in gone else LostLease() for each in departures]
+
+
+async def _leave(connection: Any, departures: Sequence[Departure]) -> set[UUID]:
+    """Those that went."""
+    row = await connection.fetchrow(
         _LEAVE,
         [each.run_id for each in departures],
         [each.attempt for each in departures],
@@ -95,8 +109,7 @@ async def leave(departures: Sequence[Departure]) -> list[BaseException | None]:
         [each.gate_mode for each in departures],
         [each.level for each in departures],
     )
-    gone = set(row["ids"] or ())
-    return [None if each.run_id in gone else LostLease() for each in departures]
+    return set(row["ids"] or ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from worker.intake import Intake
 from worker.journal import Journal
 from worker.notifier import Notifier
 from worker.pipeline import Catalogue
+from worker.pipelines.execute_proposal import with_execution
 from worker.purger import Purger
 from worker.quarantine import Quarantine
 from worker.runner import Runner
@@ -65,7 +66,7 @@ class Engine:
         self.id = uuid4()
         self._alone = alone
         self._settings = settings
-        self._catalogue = catalogue
+        self._catalogue = catalogue = with_execution(catalogue)
         self._database_url = database_url
         self._bell = bell
         own = settings.worker

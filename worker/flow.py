@@ -30,6 +30,7 @@ from worker.journal import Journal
 from worker.labels.binding import fixed
 from worker.labels.provenance import Origin
 from worker.memory import Filled, Memory
+from worker.order import Proposed
 from worker.outcome import Ask, GateShut, LostLease, Outcome, Snooze, Stop
 from worker.outcome import Question as Wanted
 from worker.rollback import Undone, rollback
@@ -53,10 +54,8 @@ class Flow:
     def __init__(
         self, held: Held, gateway: Gateway, journal: Journal, tools: Mapping[str, Tool[Any, Any]]
     ) -> None:
-        self._steps = Steps(held, gateway, journal, tools)
-        self._held = held
-        self._journal = journal
-        self._memory = Memory(self._steps)
+        self._steps = self.steps = Steps(held, gateway, journal, tools)  # public for our own
+        self._held, self._journal, self._memory = held, journal, Memory(self._steps)
 
     @overload
     async def call(
@@ -84,6 +83,15 @@ class Flow:
         if origin is None or isinstance(origin.written, BaseModel):
             raise LookupError(f"no snapshot was taken before {step!r}")
         return kind.model_validate_json(origin.written)
+
+    async def propose(
+        self, step: str, tool: Tool[Any, Any], /, *, because: str = "", **arguments: Any
+    ) -> Proposed:
+        """Put a call to a person instead of making it, and go on; destructive ones have no other.
+
+        Allowed within a week, a request of its own makes it, once; this run never sees its outcome.
+        """
+        return await self._steps.propose(step, tool, arguments, because=because)
 
     async def decide(self, step: str, decision: Decision[T], /, **inputs: Any) -> T:
         """Answer a typed question by rules or model; the answer is recorded with what was asked.
@@ -232,12 +240,8 @@ class Flow:
         return results
 
     async def each(
-        self,
-        name: str,
-        items: Iterable[X],
-        do: Callable[[str, X], Awaitable[Y]],
-        *,
-        key: Callable[[X], str],
-    ) -> list[Y]:
+        self, name: str, items: Iterable[X], do: Callable[[str, X], Awaitable[Y]],
+        *, key: Callable[[X], str],
+    ) -> list[Y]:  # fmt: skip
         """Do the same with every item, side by side; `do` gets a step name made of the key."""
         return await self.all(*(do(f"{name}/{key(item)}", item) for item in items))

@@ -2,10 +2,12 @@
 
 1  settled    a settled step returns its record, and asks nothing
 2  contract   arguments are parsed; unknown fields are refused
-3  allowlist  only tools that the pipeline declares and the policy allows; nothing destructive
+3  allowlist  only tools that the pipeline declares and the policy allows; destructive ones only
+              as a proposal, or under an approved one
 4  budget     what the call may use at most must fit what is left
 5  labels     where each argument comes from, against the sinks that the tool declares
-6  approval   what text from outside would choose, or the policy says so: a person is asked first
+6  approval   what text from outside would choose, or the policy says so: a person is asked first;
+              what is proposed, or withheld for want of autonomy, is put to one and goes no further
 7  gate       as this process last saw it, for each try; unseen for three seconds: nothing starts
 8  health     breaker, rate and concurrency of the tool, for each try; an ill one parks the run
 9  admit      one transaction: fence, gate, approval, reservation, intent (a free read skips it)
@@ -23,15 +25,14 @@ import time
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import to_json
+from pydantic import BaseModel
 
 from config.policy_approvals import NEVER
 from config.rulebook import Rulebook
+from models.autonomy import Autonomy
 from models.guard import Guard
 from models.run import StopReason
 from tools.health import Health
-from tools.misfit import faults
 from tools.tool import Tool
 from worker.allowance import allow
 from worker.approval import legible, question, reasons
@@ -39,9 +40,11 @@ from worker.gatekeeper import Gatekeeper
 from worker.held import Held
 from worker.journal import Journal
 from worker.labels.provenance import Origin
-from worker.labels.sinks import Bound, Judged, bound, judged
+from worker.labels.sinks import bound
 from worker.order import Order
+from worker.orders import judge, mandated, parse, restate
 from worker.outcome import Ask, GateShut, LostLease, Overtaken, Snooze, Stop, ToolFailed
+from worker.proposal import Proposal, withheld
 from worker.record import Record
 from worker.refusal import Refusal, refused_by
 from worker.ruling import Rulings
@@ -49,6 +52,7 @@ from worker.snapshot import Precaution
 from worker.step_line import tell
 from worker.trip import Trip
 from worker.turnstile import Turnstile
+from worker.warrant import Mandate
 
 A = TypeVar("A", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
@@ -83,11 +87,15 @@ class Gateway:
         number: int,
         allowed: Mapping[str, Tool[Any, Any]],
         proposed: bool = False,
+        because: str = "",
+        mandate: Mandate | None = None,
         before: Precaution | None = None,
     ) -> R:
         """Do a step once, whatever happens to the worker; return its result, now or from before.
 
         `proposed`: a model chose this call. Its writes need a person, and trusted arguments.
+        `because`: the call is put to a person instead, and gives a Proposed.
+        `mandate`: a person has approved it elsewhere; `given` then counts for nothing.
 
         Raises:
             ToolFailed: The tool's final failure, as recorded.
@@ -97,7 +105,8 @@ class Gateway:
         """
         order: Order | None = None
         try:
-            order = self.draft(held, tool, given, step, number, proposed=proposed)
+            how: Any = {"because": because, "mandate": mandate}
+            order = self.draft(held, tool, given, step, number, proposed=proposed, **how)
             if before is not None:
                 await before.replay(order.args)
             return cast(R, await self._carry_out(held, order, allowed, before))
@@ -118,22 +127,33 @@ class Gateway:
         number: int,
         *,
         proposed: bool,
+        because: str = "",
+        mandate: Mandate | None = None,
     ) -> Order:
         """What is to be done, its arguments parsed, and where they come from."""
+        record = held.record.get(step)
+        if mandate is not None:
+            ruling = self._rulings.of(held.tenant, mandate.pipeline, tool)
+            return mandated(tool, mandate, ruling, step=step, number=number, record=record)
         ruling = self._rulings.of(held.tenant, held.pipeline, tool)
         given, references = bound(given, held.provenance)
-        args = _parse(tool, given, strict=ruling.strict, proposed=proposed)
+        args = parse(tool, given, strict=ruling.strict, proposed=proposed)
         passed = args.__pydantic_serializer__.to_json(args, exclude_unset=True)
         if len(passed) > ruling.most_bytes[0]:
             told = f"{tool.name} is not given {len(passed):,} bytes: see validation.input.max_bytes"
             raise Stop(StopReason.TOOL_DENIED, told, Guard.CONTRACT)
-        digest = hashlib.sha256(tool.name.encode() + b"\0" + passed).digest()
-        record = held.record.get(step)
+        asked = b"propose\0" if because else b""
+        digest = hashlib.sha256(asked + tool.name.encode() + b"\0" + passed).digest()
         order = Order(step, number, tool, args, passed, digest, record, ruling, proposed)
-        if proposed or ruling.sinks is not None or ruling.approval not in {None, NEVER}:
+        order.aside, order.proposes = because, bool(because)
+        if held.autonomy is not Autonomy.ACT and not because:
+            order.aside = withheld(held, order)
+        read = proposed or order.aside or ruling.sinks is not None
+        if read or ruling.approval not in {None, NEVER}:
             legible(tool, args)
         if proposed or ruling.sinks is not None:
-            order.judged = _judged(held, order, references)  # a replayed step's bits count as well
+            order.judged = judge(held, order, references)  # a replayed step's bits count as well
+        restate(order)
         return order
 
     async def _carry_out(
@@ -150,18 +170,17 @@ class Gateway:
         allow(held, order, allowed)
         if ruling.run_per_minute is not None and record is None:
             held.pace.step(tool.name, ruling.run_per_minute)
-        if order.judged.faults or order.proposed or ruling.approval is not None:
+        if order.questionable:
             await _approve(held, order)
-        if before is not None:
+        if before is not None and not order.aside:
             await before.take(order.args)
-        if ruling.sensitive:
+        if ruling.sensitive and not order.aside:
             said = Refusal(Guard.SENSITIVE, "sends", "; ".join(order.asks))
             remark = said.remark(held, order.step, tool.name, ruling.revision, order.digest)
             await self._journal.note(remark)
-        trip = self._trip(held, order)
-        begun = time.monotonic()
+        way, begun = self._way(held, order), time.monotonic()
         try:
-            value = await trip.make()
+            value = await way.make()
         except Overtaken:
             order.record = await self._overtaken(held, order)
             return self._replayed(held, order)
@@ -173,7 +192,9 @@ class Gateway:
         _saw(held, order, order.result, failed=False)
         return value
 
-    def _trip(self, held: Held, order: Order) -> Trip:
+    def _way(self, held: Held, order: Order) -> Trip | Proposal:
+        if order.aside and order.unfit is None:
+            return Proposal(self._journal, held, order)
         parts = (self._journal, self.gatekeeper, self._turnstile)
         return Trip(*parts, held, order, send_s=self._send_before_s)
 
@@ -188,7 +209,7 @@ class Gateway:
             _saw_failure(held, order, failure)
             raise
         _saw(held, order, result or b"null", failed=False)
-        return tool.gives.model_validate_json(result or b"null")
+        return order.origin[0].model_validate_json(result or b"null")
 
     async def _overtaken(self, held: Held, order: Order) -> Record:
         """What a worker that had lost the run told of this step while we were at it."""
@@ -196,20 +217,6 @@ class Gateway:
             if each.step == order.step and each.over:
                 return each
         raise LostLease
-
-
-def _parse(tool: Tool[A, R], given: Mapping[str, Any], *, strict: bool, proposed: bool) -> A:
-    try:
-        if proposed:  # what a model said is JSON, and is never coerced
-            return tool.takes.model_validate_json(to_json(given), strict=True)
-        parsed: A = tool.takes.__pydantic_validator__.validate_python(given, strict=strict or None)
-    except ValidationError as error:
-        raise Stop(
-            StopReason.TOOL_DENIED,
-            f"{tool.name} does not take these arguments: {faults(error)}",
-            Guard.CONTRACT,
-        ) from error
-    return parsed
 
 
 async def _approve(held: Held, order: Order) -> None:
@@ -223,18 +230,11 @@ async def _approve(held: Held, order: Order) -> None:
         raise question(order)
 
 
-def _judged(held: Held, order: Order, given: Mapping[str, Bound]) -> Judged:
-    return judged(
-        order.tool, order.args, order.ruling.sinks, order.passed, given, step=order.step,
-        proposed=order.proposed, provenance=held.provenance, max_bits=order.ruling.max_bits,
-    )  # fmt: skip
-
-
 def _saw(held: Held, order: Order, got: bytes, *, failed: bool) -> None:
     """Note a step whose outcome is recorded, before the pipeline hears of it."""
     tool = order.tool
     if not failed:
-        held.provenance.origins[order.step] = Origin(got, tool.gives, tool.trusted)
+        held.provenance.origins[order.step] = Origin(got, *order.origin)
     if not (tool.poll or held.undoing):
         held.repetition.saw(tool.name, order.digest, got, writes=tool.writes, failed=failed)
 

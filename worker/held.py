@@ -49,6 +49,8 @@ class Held:
     pace: Pace = field(default_factory=Pace)
     provenance: Provenance = field(default_factory=Provenance)
     autonomy: Autonomy = Autonomy.ACT
+    precautions: set[str] = field(default_factory=set)
+    """Steps that are snapshots: who may make the write may make those."""
     partial: bytes | None = None
     forked: bool = False
     """Its record begins with copies of another run's."""

@@ -8,6 +8,7 @@ from models.scope import FLEET, POLICY
 from models.spend import Used, open_windows, used_today
 from worker.checkpoint import FENCE, Entry, accounted, identity
 from worker.outcome import GateShut, OutOfFunds, Unapproved
+from worker.warrant import NONE
 
 _WINDOWS = f"""
     windows AS MATERIALIZED (
@@ -41,42 +42,65 @@ _PAYABLE = """
 """
 
 
-_APPROVED = """
+_WARRANTS = """
+    warrant AS MATERIALIZED (
+        SELECT * FROM review
+         WHERE id = ANY ($21::uuid[]) AND kind = 'proposal' ORDER BY id FOR UPDATE),
+"""
+"""The proposals that are carried out, locked after the runs and the windows: of two runs that want
+to carry out one of them, the second sees that the first has."""
+
+_ALLOWS = """r.verdict IN ('approved', 'edited')
+                  AND r.args_hash = m.approval AND r.use_by > now()"""
+_APPROVED = f"""
            AND (m.approval IS NULL OR EXISTS (
                SELECT FROM review r
-                WHERE (r.run_id, r.step, r.kind) = (m.run_id, m.step, 'approval')
-                  AND r.verdict = 'approved' AND r.args_hash = m.approval AND r.use_by > now()))
-"""
+                WHERE m.proposal IS NULL
+                  AND (r.run_id, r.step, r.kind) = (m.run_id, m.step, 'approval')
+                  AND {_ALLOWS})
+               OR EXISTS (
+               SELECT FROM warrant r
+                WHERE r.id = m.proposal AND r.tenant = fence.tenant
+                  AND {_ALLOWS}
+                  AND coalesce(r.used_by, m.run_id) = m.run_id))
+"""  # noqa: S608  # composed of constants
 _USED_UP = """
     approval AS (
         UPDATE review r SET used_at = coalesce(r.used_at, now())
           FROM entry JOIN m USING (run_id, step)
-         WHERE m.approval IS NOT NULL
+         WHERE m.approval IS NOT NULL AND m.proposal IS NULL
            AND (r.run_id, r.step, r.kind) = (m.run_id, m.step, 'approval')),
+    carried_out AS (
+        UPDATE review r SET used_at = coalesce(r.used_at, now()), used_by = m.run_id
+          FROM entry JOIN m USING (run_id, step) WHERE r.id = m.proposal),
 """
 """An approval is of one step with one set of arguments, and a step is done once: no other call can
-use it. What was surely not sent may be sent under it again, as long as it is not too old."""
+use it; a proposal's is of one run, the first to use it. What was surely not sent may be sent under
+it again, as long as it is not too old."""
 
 
-_MEMBERS = """
+def _members(*, asked: bool) -> str:
+    more, named = ", $20::bytea[], $21::uuid[], $22::text[]", ", approval, proposal, behalf"
+    more, named = (more, named) if asked else ("", "")
+    return f"""
         SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::int[], $5::text[], $6::text[],
                              $7::text[], $8::json[], $9::bytea[], $10::text[], $11::json[],
                              $12::uuid[], $13::numeric[], $14::bool[], $15::float[], $16::float[],
-                             $17::text[], $18::numeric[], $19::numeric[], $20::bytea[])
+                             $17::text[], $18::numeric[], $19::numeric[]{more})
             AS m(run_id, attempt, step, number, kind, tool, effect, args, args_hash, policy, labels,
-                 token, usd, fresh, send_within_s, quiet_within_s, needs, tenant_usd, fleet_usd,
-                 approval)),
-"""
+                 token, usd, fresh, send_within_s, quiet_within_s, needs, tenant_usd, fleet_usd
+                 {named})),
+"""  # noqa: S608  # composed of constants
 
 
 def _intend(*, paid: bool, asked: bool) -> str:
-    """The statement; one without a paid member does not look at windows at all, and one without a
-    member that needed a person's approval not at reviews."""
+    """Without a paid member it does not look at windows, without an asked one not at reviews."""
     return f"""
-    WITH m AS ({_MEMBERS}
+    WITH m AS ({_members(asked=asked)}
     {FENCE},
     shut AS MATERIALIZED (SELECT scope, mode FROM gate WHERE mode <> '{GateMode.OPEN}'),
     {_WINDOWS if paid else ""}
+    {_WARRANTS if asked else ""}
     entry AS (
         INSERT INTO ledger_entry AS e (run_id, attempt, step, number, kind, tool, effect, args,
                args_hash, policy, labels, token, state, reserved_usd, spend_day, send_before,
@@ -91,7 +115,8 @@ def _intend(*, paid: bool, asked: bool) -> str:
            AND NOT EXISTS (
                SELECT FROM shut
                 WHERE scope IN ('{FLEET}', '{POLICY}', 'tenant:' || fence.tenant,
-                                'pipeline:' || fence.pipeline, 'tool:' || m.tool)
+                                'pipeline:' || fence.pipeline, 'tool:' || m.tool
+                                {", 'pipeline:' || m.behalf" if asked else ""})
                   AND mode <> m.needs)
            {_PAYABLE if paid else ""}
            {_APPROVED if asked else ""}
@@ -99,6 +124,7 @@ def _intend(*, paid: bool, asked: bool) -> str:
         ON CONFLICT (run_id, step) DO UPDATE
            SET state = 'reserved', attempt = EXCLUDED.attempt, token = EXCLUDED.token,
                policy = EXCLUDED.policy, tries = e.tries + 1,
+               {"args = EXCLUDED.args, labels = EXCLUDED.labels," if asked else ""}
                send_before = greatest(e.send_before, EXCLUDED.send_before),
                quiet_at = greatest(e.quiet_at, EXCLUDED.quiet_at),
                spend_day = CASE WHEN e.reserved_usd > 0 THEN e.spend_day
@@ -128,11 +154,12 @@ worker that fell silent may have the later one."""
 
 _SHUT_BY = f"""
     SELECT m.run_id, m.step, shut.scope, shut.mode
-      FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS m(run_id, step, tool, needs)
+      FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
+           AS m(run_id, step, tool, needs, behalf)
       JOIN run ON run.id = m.run_id
       JOIN gate AS shut
         ON shut.scope IN ('{FLEET}', '{POLICY}', 'tenant:' || run.tenant,
-                          'pipeline:' || run.pipeline, 'tool:' || m.tool)
+                          'pipeline:' || run.pipeline, 'pipeline:' || m.behalf, 'tool:' || m.tool)
        AND shut.mode NOT IN ('{GateMode.OPEN}', m.needs)
      ORDER BY m.run_id, m.step, shut.mode = '{GateMode.CLOSED}' DESC
 """  # noqa: S608  # composed of constants
@@ -155,9 +182,11 @@ async def intend(entries: Sequence[Entry]) -> list[BaseException | None]:
 
 
 async def _flush(entries: Sequence[Entry], *, paid: bool) -> list[BaseException | None]:
-    statement = _INTEND_PAID if paid else _INTEND
-    if any(each.approval is not None for each in entries):
+    statement, more = _INTEND_PAID if paid else _INTEND, []
+    if any(each.warrant is not None for each in entries):
         statement = _INTEND_BOTH if paid else _INTEND_ASKED
+        warrants = [each.warrant or NONE for each in entries]
+        more = [list(column) for column in zip(*warrants, strict=True)]
     rows = await hot().fetch(
         statement,
         *identity(entries),
@@ -169,7 +198,7 @@ async def _flush(entries: Sequence[Entry], *, paid: bool) -> list[BaseException 
         [each.needs for each in entries],
         [each.tenant_usd for each in entries],
         [each.fleet_usd for each in entries],
-        [each.approval for each in entries],
+        *more,
     )
     return await accounted(entries, rows, refusal=GateShut)
 
@@ -185,6 +214,7 @@ async def explained(
         [each.step for each in entries],
         [each.tool for each in entries],
         [each.needs for each in entries],
+        [(each.warrant or NONE).behalf for each in entries],
     )
     shut = {(row["run_id"], row["step"]): row["scope"] for row in reversed(rows)}
     used = await used_today([each.run_id for each in entries if each.usd])
@@ -208,6 +238,6 @@ def _reason(entry: Entry, scope: str | None, used: Used | None) -> BaseException
         ]
         if told:
             return OutOfFunds(" or ".join(told))
-    if scope is None and entry.approval is not None:
+    if scope is None and entry.warrant is not None:
         return Unapproved()
     return GateShut(scope or FLEET, entry.needs)

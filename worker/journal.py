@@ -14,6 +14,7 @@ from worker.departure import Departure, Partial, keep, leave
 from worker.intent import intend
 from worker.keeping import Found, Keeping, Wanted, find, keep_safe
 from worker.parking import Parking, park
+from worker.proposing import Proposing, propose
 from worker.record import Record, load
 from worker.rollback import Undone, undone
 from worker.testimony import testify
@@ -36,6 +37,9 @@ class Journal:
         # 200 ids fit the 8,000 bytes of one notice.
         self.leave: Batcher[Departure, None] = Batcher(
             _plain(self._leave), limit=200, patience_s=seconds
+        )
+        self.propose: Batcher[Proposing, None] = Batcher(
+            _plain(propose), limit=32, patience_s=seconds
         )
         self.park: Batcher[Parking, None] = Batcher(_plain(park), limit=50, patience_s=seconds)
         self.remember: Batcher[Keeping, None] = Batcher(

@@ -17,8 +17,16 @@ from worker.mismatch import Asked
 from worker.outcome import Stop
 from worker.record import Record
 from worker.ruling import Ruling
+from worker.warrant import Warrant
 
 _NOTHING = Worst(Decimal(0))
+
+
+class Proposed(BaseModel, frozen=True):
+    """A call that was put to a person."""
+
+    id: UUID
+    """The review's."""
 
 
 @dataclass(slots=True)
@@ -39,6 +47,16 @@ class Order:
     judged: Judged = UNJUDGED
     asks: tuple[str, ...] = ()
     """Why a person must have approved it."""
+    aside: str = ""
+    """Why it is put to a person instead of being made; empty: it is made."""
+    proposes: bool = False
+    """To put it to a person is what the step is for."""
+    edited: bool = False
+    """A person has put other arguments in the place of the pipeline's,"""
+    unfit: Rejected | None = None
+    """and the tool does not take them."""
+    warrant: Warrant | None = None
+    """It carries out an approved proposal: under this."""
     result: bytes = b""
     """As it was recorded, once it is."""
     cost_usd: Decimal = Decimal(0)
@@ -52,7 +70,20 @@ class Order:
 
     @property
     def asked(self) -> Asked:
-        return Asked(StepKind.CALL, self.tool.name, self.passed)
+        return Asked(
+            StepKind.PROPOSE if self.proposes else StepKind.CALL, self.tool.name, self.passed
+        )
+
+    @property
+    def questionable(self) -> bool:
+        """A person may have to allow it, under its own run."""
+        asks = self.proposed or self.edited or self.ruling.approval is not None
+        return bool(asks or self.judged.faults) and not self.aside and self.warrant is None
+
+    @property
+    def origin(self) -> tuple[type[BaseModel], tuple[str, ...]]:
+        """What the step gives, and what of that is no text from outside."""
+        return (Proposed, ("/id",)) if self.proposes else (self.tool.gives, self.tool.trusted)
 
     def reckon(self) -> None:
         """See what a try may cost at most.

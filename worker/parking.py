@@ -91,7 +91,8 @@ _RESERVE = """
 _NOTHING_TO_ASK = """
     UPDATE run SET status = 'queued', waiting_for = NULL, dispatch_at = now(), detail = NULL
      WHERE id = ANY($1::uuid[]) AND status = 'waiting' AND waiting_for = 'review'
-       AND NOT EXISTS (SELECT FROM review WHERE review.run_id = run.id AND verdict IS NULL)
+       AND NOT EXISTS (SELECT FROM review WHERE review.run_id = run.id AND verdict IS NULL
+                          AND kind <> 'proposal')
 """
 
 

@@ -66,12 +66,18 @@ class Ruling:
     """Calls of this tool by one run."""
     revision: str
 
-    def permit(self) -> None:
-        """Let a pipeline's declared tool pass.
+    def permit(self, *, by_person: bool) -> None:
+        """Let a pipeline's declared tool pass; `by_person`: a person decides, or has decided.
 
         Raises:
             Stop: `tool_denied`, naming the rule.
         """
+        if self.tool.effect is Effect.DESTRUCTIVE and not by_person:
+            told = (
+                f"{self.tool.name} is destructive: no run executes it by itself; put it to a person"
+                " with flow.propose"
+            )
+            raise Stop(StopReason.TOOL_DENIED, told, Guard.ALLOWLIST)
         if self.denied is not None:
             raise Stop(StopReason.TOOL_DENIED, self.denied, Guard.ALLOWLIST)
 
@@ -148,8 +154,6 @@ def _sinks(policy: Policy, tool: Tool[Any, Any]) -> Mapping[str, Trust] | None:
 
 
 def _denied(policy: Policy, tool: Tool[Any, Any]) -> str | None:
-    if tool.effect is Effect.DESTRUCTIVE:
-        return f"{tool.name} is destructive: no run executes it by itself"
     judged = policy.judge(tool.name)
     if not judged.allowed:
         names = f" ({judged.pattern})" if judged.pattern else ": it does not name it"

@@ -16,6 +16,7 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
+from models.proposal import EXECUTE
 from tools.tool import Tool
 from worker.pipeline import Catalogue, Pipeline
 
@@ -102,6 +103,8 @@ class Found:
         if isinstance(listed, Mapping):
             _keys_are_right(listed)
         for each in every:
+            if each.name == EXECUTE:
+                raise _Odd(f"it lists a pipeline named {EXECUTE}, which is Sluice's own name")
             key = each.name, each.version
             if self.pipelines.setdefault(key, each) is not each:
                 raise _Clash(

@@ -18,10 +18,11 @@ from worker.held import Held
 from worker.journal import Journal
 from worker.labels.provenance import INPUT
 from worker.mismatch import Asked
-from worker.order import Order
+from worker.order import Order, Proposed
 from worker.outcome import LostLease, Snooze, Stop
 from worker.refusal import Refusal
 from worker.snapshot import Precaution
+from worker.warrant import Mandate
 
 A = TypeVar("A", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
@@ -92,6 +93,8 @@ class Steps:
         *,
         undoes: bool = False,
         proposed: bool = False,
+        because: str = "",
+        mandate: Mandate | None = None,
     ) -> R:
         """Use a tool, as a step; see `Gateway.call`."""
         before = None
@@ -104,8 +107,10 @@ class Steps:
             arguments,
             step=step,
             number=number,
-            allowed={tool.name: tool} if undoes else self.tools,
+            allowed={tool.name: tool} if undoes or mandate else self.tools,
             proposed=proposed,
+            because=because,
+            mandate=mandate,
             before=before,
         )
 
@@ -116,6 +121,7 @@ class Steps:
     def _precaution(self, step: str, snapshot: Snapshot[Any]) -> Precaution:
         """It takes its name and number whether it is made or not: a replay counts the same."""
         number = self.begin(step)
+        self.held.precautions.add(step)
 
         async def make(given: Mapping[str, Any]) -> Any:
             tool, held = snapshot.tool, self.held
@@ -124,6 +130,18 @@ class Steps:
             )
 
         return Precaution(snapshot, self.held.record.get(step), make)
+
+    async def propose(
+        self, step: str, tool: Tool[Any, Any], arguments: Mapping[str, Any], *, because: str,
+        proposed: bool = False,
+    ) -> Proposed:  # fmt: skip
+        """Put a call to a person, as a step; see `Flow.propose`."""
+        if not tool.writes:
+            raise ValueError(f"{tool.name} changes nothing: call it, there is nothing to propose")
+        told: Any = await self.call(
+            step, tool, arguments, proposed=proposed, because=because or "its pipeline proposes it"
+        )
+        return Proposed.model_validate(told)
 
     async def once(
         self, step: str, question: Question, answer: Callable[[], Awaitable[tuple[bytes, int]]]

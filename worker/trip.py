@@ -15,12 +15,13 @@ from models.run import StopReason, WaitingFor
 from tools.permit import CallOutcome, Refused
 from tools.tool import Ambiguous, Call, Rejected, ToolError, Unavailable
 from worker import retry
-from worker.approval import exactly, question
+from worker.approval import warrant
 from worker.checkpoint import NOTHING, Entry
 from worker.doubt import UNANSWERED, Doubt, quiet_s
 from worker.gatekeeper import Gatekeeper
 from worker.held import Held
 from worker.journal import Journal
+from worker.mandate import unapproved
 from worker.order import Order
 from worker.outcome import LostLease, OutOfFunds, Snooze, Stop, ToolFailed, Unapproved
 from worker.purse import Purse
@@ -28,8 +29,6 @@ from worker.refusal import snoozed
 from worker.token import token
 from worker.turnstile import Turnstile, Visit
 from worker.use import checked, in_time
-
-_NO_TOKEN = UUID(int=0)  # until a try makes one of its own
 
 
 class Trip:
@@ -43,26 +42,24 @@ class Trip:
         record = order.record
         self._journal, self._gatekeeper, self._turnstile = journal, gatekeeper, turnstile
         self._visit = Visit()
-        self._held = held
-        self._order = order
-        self._tool = order.tool
-        self._send_s = send_s
-        self._quiet_s = quiet_s(order, send_s)
+        self._held, self._order, self._tool = held, order, order.tool
+        self._send_s, self._quiet_s = send_s, quiet_s(order, send_s)
         paid = order.worst.usd > 0 or self._tool.worst is not None
         self._admitted = self._tool.writes or paid or bool(order.asks)
         """Whether the call leaves an intent before it leaves us."""
         leaves = send_s if self._admitted else None
         self._call = partial(order.call, held.id, held.tenant, send_s=leaves)
-        self._token = record.token if record else _NO_TOKEN
+        self._token = record.token if record else UUID(int=0)  # until a try makes its own
         self._tries, self._before = 0, record.tries if record else 0
-        self._doubt = Doubt(order)
+        self._doubt, self._called_off = Doubt(order), False
         self._released = record is not None and record.state is EntryState.RELEASED
-        self._called_off = False
         self._purse = Purse(held, order, unanswered=bool(record and record.state in UNANSWERED))
 
     async def make(self) -> Any:
         """Come back with the result; see `Gateway.call` for the other ways back. A write that has
         begun is brought to its end before the run's cancellation is passed on."""
+        if self._order.unfit is not None:
+            await self._fail(self._order.unfit)
         if not self._tool.writes:
             return await self._try_until_over()
         writing = asyncio.ensure_future(self._try_until_over())
@@ -133,7 +130,7 @@ class Trip:
             fresh=self._order.record is None and self._tries == 0,
             tenant_usd=ruling.tenant_usd,
             fleet_usd=ruling.fleet_usd,
-            approval=exactly(self._tool, self._order.args) if self._order.asks else None,
+            warrant=warrant(self._order),
         )
         try:
             await self._journal.intend(intent)
@@ -141,7 +138,9 @@ class Trip:
             self._purse.shut(reserve)  # nothing was charged
             if not isinstance(refusal, Unapproved):
                 raise
-            raise (self._doubt.ask() if self._doubt.open else question(self._order)) from None
+            if self._doubt.open:
+                raise self._doubt.ask() from None
+            raise await unapproved(self._order, self._held) from None
         self._purse.reserved += reserve
         self._released = False
 

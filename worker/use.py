@@ -48,6 +48,21 @@ async def in_time(
         raise Unavailable(told, reason=StopReason.TOOL_TIMEOUT) from error
 
 
+async def rehearsed(tool: Tool[A, R], args: A, call: Call) -> R:
+    """What would come of a write, where its tool can tell.
+
+    Raises:
+        ToolError: As the tool says; Unavailable after the deadline, or where it cannot tell.
+    """
+    if tool.rehearse is None:
+        raise Unavailable(f"{tool.name} has no rehearsal")
+    try:
+        async with asyncio.timeout(max(0.0, call.deadline - time.monotonic())):
+            return await tool.rehearse(args, call)
+    except TimeoutError as error:
+        raise Unavailable(f"{tool.name} was not rehearsed in time") from error
+
+
 @coroutine
 def _rest(asked: Coroutine[Any, Any, R], waits_for: Any) -> Generator[Any, Any, R]:
     """What is left of a coroutine that has come to its first wait."""

@@ -16,6 +16,7 @@ from worker.claim import Claims
 from worker.gatekeeper import Gatekeeper
 from worker.gateway import Gateway
 from worker.journal import Journal
+from worker.pipelines.execute_proposal import with_execution
 from worker.runner import Runner
 
 _ROUNDS = 60
@@ -43,8 +44,9 @@ async def carry_out(cases: Sequence[Case], rules: Rulebook, person: Person) -> d
     gatekeeper = Gatekeeper(rules, patience_s=60)
     await gatekeeper.look()
     gateway = Gateway(journal, gatekeeper, rules, send_before_s=30)
-    runner = Runner(pipelines.PIPELINES, journal, gateway, bug_limit=1)
-    claims = Claims(uuid4(), list(pipelines.PIPELINES), 300)
+    catalogue = with_execution(pipelines.PIPELINES)
+    runner = Runner(catalogue, journal, gateway, bug_limit=1)
+    claims = Claims(uuid4(), list(catalogue), 300)
     for _ in range(_ROUNDS):
         await gatekeeper.look()
         while held := await claims.take(250, held={}):

@@ -49,7 +49,7 @@ class Person:
 
     async def _approve(self, row: Any, will: str) -> None:
         if will == "edit":
-            await _refused(row["id"], Verdict.EDITED, value={"to": "eve"})
+            await _refused(row["id"], Verdict.EDITED, value={"to": "eve", "nothing": "of the kind"})
         elif will == "mistaken":
             await _refused(row["id"], DoubtVerdict.HAPPENED, value={"text": "it did"})
         await answer(row["id"], Verdict.APPROVED, who="jo")

@@ -67,10 +67,22 @@ async def judge(runs: dict[UUID, Case], person: Person, *, proposed_free: bool, 
             *_few_bits(str(run), given, ledger, person, cap),
         ]
         wrong += [f"{each}\n    in {case!r}" for each in found]
+    wrong += _carried_out(runs, person)
     if wrong:
         told = "\n".join(wrong[:9])
         raise Breach(f"{len(wrong)} in {len(runs)} runs:\n{told}"[:20_000])
     return Counter(rows[run]["stop_reason"] or rows[run]["waiting_for"] for run in runs)
+
+
+def _carried_out(runs: dict[UUID, Case], person: Person) -> Iterator[str]:
+    """What other runs did is what a person has approved of proposals, each once."""
+    approved = Counter(shown for each in person.approved.values() for shown in each)
+    for run, given in GIVEN.items():
+        for each in given if UUID(run) not in runs else ():
+            exactly = each.exactly.__pydantic_serializer__.to_json(each.exactly)
+            if each.tool != "user.delete" or not approved[exactly]:
+                yield f"{each.tool} was called by {run}, and nobody has approved {exactly!r}"
+            approved[exactly] -= 1
 
 
 def _ended(row: Any, asked: int, most: int) -> Iterator[str]:

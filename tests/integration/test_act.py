@@ -149,10 +149,18 @@ async def test_a_tool_that_was_not_offered_ends_the_run(acts, name):
     assert SENT == []
 
 
-async def test_nothing_destructive_is_done_by_a_run(acts):
-    row = await acts(calls("user.delete", id="ann"), answers())
+async def test_nothing_destructive_is_done_by_a_run_it_is_proposed_and_the_model_told_so(acts):
+    row = await acts(*[calls("user.delete", id="ann")] * 2, answers())
 
-    assert (row["stop_reason"], DELETED) == ("tool_denied", [])
+    asked = await hot().fetchrow("SELECT id, kind, question FROM review")
+    first, second = VIEWS[1].history[0], VIEWS[2].history[1]
+    assert (row["stop_reason"], DELETED) == ("success", [])
+    assert asked["kind"] == "proposal"
+    assert "a model wants it" in asked["question"]
+    assert first["complaints"] == [{"code": "proposed", "advice": "stop", "id": str(asked["id"])}]
+    assert second["complaints"] == [{"code": "proposed", "advice": "stop"}], "once is enough"
+    await verdict(asked["id"], Verdict.APPROVED, who="jo")
+    assert await hot().fetchval("SELECT pipeline FROM run WHERE id <> $1", row["id"])
 
 
 @pytest.mark.parametrize(

@@ -111,11 +111,118 @@ async def test_one_that_was_rejected_or_not_answered_in_time_is_not_made(
     assert (unsaid["stop_reason"], SENT) == ("review_expired", [])
 
 
-async def test_an_approval_is_no_place_to_edit(parked):
+EDITED = {"to": "bob", "text": "Hello", "kind": "reminder", "amount": "7"}
+
+
+async def test_an_edited_call_is_made_once_with_exactly_what_the_person_wrote(parked, attempt):
+    run, review = parked
+    before = await hot().fetchrow("SELECT * FROM ledger_entry WHERE step = 'send'")
+
+    await answer(review, Verdict.EDITED, who="jo", value=EDITED)
+    await attempt(run)
+
+    row = await hot().fetchrow("SELECT * FROM ledger_entry WHERE step = 'send'")
+    labels = document(row["labels"])
+    assert (await reload(run))["stop_reason"] == "success"
+    assert [each.model_dump(mode="json") for each in SENT] == [EDITED]
+    assert document(row["args"]) == EDITED
+    assert row["args_hash"] == before["args_hash"], "a replay asks what the pipeline has passed"
+    assert labels["/to"] == {"trust": "trusted", "by": "a person"}
+    assert labels["/kind"] == document(before["labels"])["/kind"], "it was left alone"
+    assert await hot().fetchval("SELECT used_at FROM review") is not None
+
+
+async def test_what_fits_no_contract_is_no_edit(parked):
     _, review = parked
-    with pytest.raises(BadAnswer, match="exactly these arguments"):
-        await answer(review, Verdict.EDITED, who="jo", value={"to": "eve"})
+    for value in ({"to": 5}, {"to": "ann", "eve": True}, {"text": "to nobody"}, None, "eve"):
+        with pytest.raises(BadAnswer):
+            await answer(review, Verdict.EDITED, who="jo", value=value)
     assert await hot().fetchval("SELECT verdict FROM review") is None
+
+
+async def test_an_edit_that_the_tool_refuses_fails_the_step_and_sends_nothing(parked, attempt):
+    run, review = parked
+    await hot().execute("UPDATE review SET answer_schema = '{}'")
+    await answer(review, Verdict.EDITED, who="jo", value={"to": "bob", "kind": "threat"})
+
+    await attempt(run)
+
+    row = await reload(run)
+    assert (row["stop_reason"], SENT) == ("review_rejected", [])
+    assert "/kind" in row["detail"]
+    entry = await hot().fetchrow("SELECT state, spent_usd FROM ledger_entry WHERE step = 'send'")
+    assert (entry["state"], entry["spent_usd"]) == ("rejected", 0)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "sent"),
+    [
+        ("""UPDATE ledger_entry SET args = '{"to": "eve"}' WHERE step = 'send'""", 0),
+        ("UPDATE review SET args_hash = sha256('another')", 0),
+        ("UPDATE review SET use_by = now() - interval '1 s'", 0),
+        ("SELECT 1", 1),
+    ],
+)
+async def test_of_an_edited_call_too_every_byte_counts(parked, attempt, spoilt, sent):
+    run, review = parked
+    await answer(review, Verdict.EDITED, who="jo", value=EDITED)
+    await hot().execute(spoilt)
+
+    await attempt(run)
+
+    assert len(SENT) == sent
+    if not sent:
+        assert (await reload(run))["waiting_for"] == "review", "it is asked again"
+
+
+async def test_an_edit_stands_though_the_policy_no_longer_asks(parked, attempt, governed):
+    run, review = parked
+    await answer(review, Verdict.EDITED, who="jo", value=EDITED)
+    governed("tools: {approvals: {'mail.*': never}}")
+
+    await attempt(run)
+
+    assert [each.to for each in SENT] == ["bob"]
+
+
+async def test_an_edit_needs_its_approval_though_the_policy_no_longer_asks(
+    parked, attempt, governed
+):
+    run, review = parked
+    await answer(review, Verdict.EDITED, who="jo", value=EDITED)
+    await hot().execute("""UPDATE ledger_entry SET args = '{"to": "eve"}' WHERE step = 'send'""")
+    governed("tools: {approvals: {'mail.*': never}}")
+
+    await attempt(run)
+
+    assert (SENT, (await reload(run))["waiting_for"]) == ([], "review")
+
+
+async def test_an_edit_that_grew_too_old_is_asked_about_and_approved_as_it_was_edited(
+    parked, attempt
+):
+    run, review = parked
+    await answer(review, Verdict.EDITED, who="jo", value=EDITED)
+    await hot().execute("UPDATE review SET use_by = now() - interval '1 s'")
+    await attempt(run)
+    assert document(await hot().fetchval("SELECT proposal FROM review")) == EDITED
+    await answer(review, Verdict.APPROVED, who="jo")
+
+    await attempt(run)
+
+    assert [each.model_dump(mode="json") for each in SENT] == [EDITED]
+
+
+async def test_an_edited_call_survives_a_crash_in_its_middle(parked, attempt, world):
+    run, review = parked
+    await answer(review, Verdict.EDITED, who="jo", value=EDITED)
+    world.breaks("mail.send", MemoryError("its worker dies here"))
+    await attempt(run)
+    await hot().execute("UPDATE run SET dispatch_at = now()")
+
+    await attempt(run)
+
+    assert [each.to for each in SENT] == ["bob"]
 
 
 async def test_ten_workers_racing_on_an_approved_run_make_the_call_once(parked, attempt):

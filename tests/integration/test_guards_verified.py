@@ -102,7 +102,7 @@ def instead(where, name, what) -> Patch:
 NOBODY_ASKS = instead(Turnstile, "at_once", lambda *_: Visit())
 TAKEN_OUT: list[tuple[Guard, str, Patch]] = [
     (Guard.CONTRACT, "arguments are not parsed",
-     instead(gateway, "_parse", lambda tool, *_, **__: tool.takes())),
+     instead(gateway, "parse", lambda tool, *_, **__: tool.takes())),
     (Guard.ALLOWLIST, "the policy's lists are not asked",
      instead(Ruling, "permit", lambda _: None)),
     (Guard.ALLOWLIST, "undeclared tools are called", everybody_is_declared),
@@ -110,7 +110,7 @@ TAKEN_OUT: list[tuple[Guard, str, Patch]] = [
     (Guard.BUDGET, "different calls are not counted",
      instead(Held, "meet", lambda self, tool, digest, _: self.met(tool, digest))),
     (Guard.LABELS, "sinks are not looked at",
-     instead(gateway, "_judged", lambda *_, **__: UNJUDGED)),
+     instead(gateway, "judge", lambda *_, **__: UNJUDGED)),
     (Guard.APPROVAL, "nobody is asked", instead(gateway, "reasons", no_reasons)),
     (Guard.GATE, "an intent does not look at the table",
      text_without(intent, "_INTEND", "AND mode <> m.needs)", "AND false)")),

@@ -8,6 +8,7 @@ from tests.mutants.of_mcp import OF_MCP
 from tests.mutants.of_memory import OF_MEMORY
 from tests.mutants.of_models import OF_MODELS
 from tests.mutants.of_plans import OF_PLANS
+from tests.mutants.of_proposals import OF_PROPOSALS
 from tests.mutants.of_research import OF_RESEARCH
 from tests.mutants.of_snapshots import OF_SNAPSHOTS
 from tests.mutants.of_versions import OF_VERSIONS
@@ -711,14 +712,14 @@ MUTANTS = (
         f"{POLICY}::test_a_shorter_time_out_of_the_policy_counts",
     ),
     Mutant(
-        "-", "arguments are coerced though the policy is strict", "worker/gateway.py",
+        "-", "arguments are coerced though the policy is strict", "worker/orders.py",
         "strict=strict or None",
         "strict=None",
         f"{POLICY}::test_strict_arguments_are_not_coerced",
     ),
     Mutant(
         "-", "a destructive tool is executed", "worker/ruling.py",
-        "if tool.effect is Effect.DESTRUCTIVE:",
+        "if self.tool.effect is Effect.DESTRUCTIVE and not by_person:",
         "if False:",
         f"{FLOW}::test_the_gateway_refuses_what_no_run_may_do",
     ),
@@ -933,6 +934,7 @@ MUTANTS = (
     *OF_RETRIES,
     *OF_MCP,
     *OF_MODELS,
+    *OF_PROPOSALS,
     *OF_RESEARCH,
     *OF_TRIALS,
     *OF_MEMORY,

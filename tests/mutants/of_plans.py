@@ -125,7 +125,7 @@ OF_PLANS = (
     ),
     Mutant(
         "-", "what a model said proves a fact", "worker/proof.py",
-        " and not record.tool.startswith(_MODELS)",
+        " and not record.tool.startswith(MODEL)",
         "",
         WORDS,
     ),

@@ -69,7 +69,7 @@ OF_WRITING = (
     ),
     Mutant(
         "-", "what the policy denies is not said before it runs", "worker/check/declared.py",
-        "if ruling.denied and tool.effect is not Effect.DESTRUCTIVE:",
+        "        if ruling.denied:",
         "if False:",
         f"{CHECK}::test_what_the_policy_denies_or_shortens_is_said",
     ),

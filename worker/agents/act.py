@@ -7,6 +7,7 @@ asks for one.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,18 +15,22 @@ from pydantic_core import to_json
 
 from models.guard import Guard
 from models.run import StopReason
+from tools.tool import Effect
 from worker.agents.agent import Agent, Offer, Said, Wanted, worded
 from worker.agents.complaint import Advice, Complaint, of_contract, of_failure
 from worker.agents.extract import Extract
 from worker.agents.voice import Form, Voice
 from worker.agents.window import Window
 from worker.outcome import Stop, ToolFailed
+from worker.proposing import id_of
 from worker.refusal import Refusal
 from worker.steps import Steps
 
 T = TypeVar("T", bound=BaseModel)
 S = TypeVar("S", bound=BaseModel)
-REFUSED = frozenset({StopReason.REVIEW_REJECTED, StopReason.REVIEW_EXPIRED})
+REFUSED = frozenset({
+    StopReason.REVIEW_REJECTED, StopReason.REVIEW_EXPIRED, StopReason.PROPOSED,
+})  # fmt: skip
 _TURN = Form(Said, worded)
 
 Then = Callable[[str, BaseModel], Awaitable[None]]
@@ -59,7 +64,7 @@ class Act(Generic[T]):
         self._window = Window(name, agent, goal, tools=shown, form=form, voice=self._voice)
         self._mistakes = 0
         self._refused: dict[bytes, StopReason] = {}
-        """Calls that a person did not allow, each with how. Nobody is asked a second time."""
+        """Calls that a person did not allow, or is to decide. Nobody is asked a second time."""
 
     async def run(self) -> T:
         """The agent's answer.
@@ -97,7 +102,7 @@ class Act(Generic[T]):
         try:
             result = await self._made(offer, wanted, place)
         except ToolFailed as failure:
-            self._window.told(called, [self._survived(failure, called)])
+            self._window.told(called, [self._survived(failure, called, place)])
         except Stop as stop:
             fault = stop.__cause__
             if stop.guard is not Guard.CONTRACT or not isinstance(fault, ValidationError):
@@ -111,10 +116,17 @@ class Act(Generic[T]):
         self._mistakes = 0
 
     async def _made(self, offer: Offer | Extract, wanted: Wanted, place: str) -> BaseModel:
-        """What comes of a call, by the gateway; or of a look into what was withheld."""
+        """What comes of a call, by the gateway; or of a look into what was withheld.
+
+        What is destructive is put to a person, and the model goes on without it.
+        """
         if isinstance(offer, Offer):
             given = offer.given(wanted.arguments, place)
-            return await self._steps.call(place, offer.tool, given, proposed=True)
+            if offer.tool.effect is not Effect.DESTRUCTIVE:
+                return await self._steps.call(place, offer.tool, given, proposed=True)
+            told = "a model wants it"
+            await self._steps.propose(place, offer.tool, given, because=told, proposed=True)
+            raise ToolFailed(f"{wanted.tool} is proposed", StopReason.PROPOSED)
         text = offer.text(self._steps.held.provenance, wanted.arguments["place"])
         return await self._decide(place, offer.decision, text=text)
 
@@ -159,13 +171,15 @@ class Act(Generic[T]):
         await self._steps.refused(step, offer.tool.name, said)
         return Complaint("not_found", Advice.RETRY, f"{at}/arguments/{name}")
 
-    def _survived(self, failure: ToolFailed, called: dict[str, Any]) -> Complaint:
+    def _survived(self, failure: ToolFailed, called: dict[str, Any], step: str) -> Complaint:
         """What the model is told of a failure that it may survive; any other is raised."""
-        if failure.reason not in self._agent.survives:
+        proposed = failure.reason is StopReason.PROPOSED
+        if failure.reason not in self._agent.survives and not proposed:
             raise failure
         if failure.reason in REFUSED:
             self._refused[same(called)] = failure.reason
-        return of_failure(failure)
+        id_ = str(id_of(self._steps.held.id, step)) if proposed else ""
+        return replace(of_failure(failure), id=id_)
 
     def _answered(self, answer: dict[str, Any] | None) -> T | None:
         try:

@@ -44,10 +44,13 @@ class Complaint:
     pointer: str = ""
     allowed: Any = None
     """What would do there: names, or a JSON schema."""
+    id: str = ""
+    """Of the proposal that a call became: a person decides, nobody waits for it."""
 
     def document(self) -> dict[str, Any]:
         told: dict[str, Any] = {"code": self.code, "advice": self.advice}
         told |= {"pointer": self.pointer} if self.pointer else {}
+        told |= {"id": self.id} if self.id else {}
         return told | ({"allowed": self.allowed} if self.allowed is not None else {})
 
 

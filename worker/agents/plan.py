@@ -157,7 +157,8 @@ class Plan(Act[T]):
             try:
                 result = await self._steps.call(step, tool, given, proposed=True)
             except ToolFailed as failure:
-                came[n] = {"complaints": [self._survived(failure, called[n]).document()]}, None
+                said = self._survived(failure, called[n], step)
+                came[n] = {"complaints": [said.document()]}, None
                 if not denied:
                     break
             else:

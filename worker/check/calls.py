@@ -29,7 +29,7 @@ def called(pipeline: Pipeline[Any, Any], parts: Sequence[Part]) -> Iterator[Find
     results = dict(_results(parts))
     for part in parts:
         taint = Taint(part)
-        for verb in part.verbs("call"):
+        for verb in part.verbs("call", "propose"):
             tool = part.said(verb.args[1]) if len(verb.args) > 1 else None
             if isinstance(tool, Tool):
                 yield from _call(pipeline, part, verb, tool, taint)
@@ -54,7 +54,8 @@ def _call(
     yield from _declared(pipeline, part, verb, tool)
     known = {*tool.takes.model_fields, *names(tool.takes)}
     given = {each.arg: each.value for each in verb.keywords if each.arg}
-    given = {name: each for name, each in given.items() if name in known or name not in SHORT}
+    short = {"because"} if getattr(verb.func, "attr", "") == "propose" else SHORT
+    given = {name: each for name, each in given.items() if name in known or name not in short}
     whole = all(each.arg for each in verb.keywords)
     for name in given.keys() - known:
         if tool.takes.model_config.get("extra") != "allow":

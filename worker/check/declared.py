@@ -67,8 +67,8 @@ def pipelines_own(pipeline: Pipeline[Any, Any]) -> Iterator[Finding]:
         if tool.effect is Effect.DESTRUCTIVE:
             yield warning(
                 "destructive", place, about,
-                f"it declares {tool.name}, which is destructive: no run ever executes it",
-                "leave it out, or write a tool that marks instead of deleting",
+                f"it declares {tool.name}, which is destructive: no run executes it by itself",
+                "put it to a person with flow.propose, or write a tool that marks instead",
             )  # fmt: skip
         first = tool.undo.snapshot if tool.undo else None
         if first is not None and pipeline.tools.get(first.tool.name) is not first.tool:
@@ -92,7 +92,7 @@ def under_policy(pipeline: Pipeline[Any, Any], policy: Policy, revision: str) ->
     place, about = of_pipeline(pipeline), title(pipeline)
     for tool in pipeline.tools.values():
         ruling = rule(policy.of("", pipeline.name), tool, policy, revision)
-        if ruling.denied and tool.effect is not Effect.DESTRUCTIVE:
+        if ruling.denied:
             yield error(
                 "denied", place, about, ruling.denied,
                 f"let the policy allow it (`sluice policy explain --tool {tool.name}`), or do"

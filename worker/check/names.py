@@ -7,7 +7,7 @@ from typing import Any
 from worker.check.finding import Finding, error, warning
 from worker.check.script import LOOPS, Part, names
 
-VERBS = ("call", "decide", "act", "plan", "assess", "ask", "each")
+VERBS = ("call", "propose", "decide", "act", "plan", "assess", "ask", "each")
 _LEAVES = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 
 

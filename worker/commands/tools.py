@@ -85,7 +85,7 @@ def _doubt(facts: dict[str, Any]) -> str:
     if facts["effect"] == Effect.READ:
         return "asked again"
     if facts["effect"] == Effect.DESTRUCTIVE:
-        return "never executed"
+        return "a person decides"
     then = ", then looked up" if facts["lookup"] else ""
     if facts["key_kept_for_s"]:
         return f"sent again{then}\n(key kept {_long(facts['key_kept_for_s'])})"
