@@ -59,7 +59,7 @@ class Entry:
 
 FENCE = """
     fence AS (
-        SELECT run.id, run.tenant, run.pipeline FROM run
+        SELECT run.id, run.tenant, run.pipeline, run.autonomy IS NOT NULL AS dry FROM run
          WHERE (run.id, run.attempt) IN (SELECT m.run_id, m.attempt FROM m)
            AND run.status = 'running'
          ORDER BY run.id FOR NO KEY UPDATE)

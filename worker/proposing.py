@@ -48,9 +48,11 @@ _PROPOSE = f"""
      RETURNING e.run_id, e.step, (xmax = 0) AS fresh),
     asked AS (
         INSERT INTO review (id, run_id, step, tenant, kind, question, proposal, answer_schema,
-               args_hash, decide_by)
+               args_hash, decide_by, verdict, decided_at, note)
         SELECT m.review, m.run_id, m.step, fence.tenant, 'proposal', m.question, m.proposal,
-               m.answer_schema, m.approves, now() + make_interval(secs => m.decide_s)
+               m.answer_schema, m.approves, now() + make_interval(secs => m.decide_s),
+               CASE WHEN fence.dry THEN 'withdrawn' END, CASE WHEN fence.dry THEN now() END,
+               CASE WHEN fence.dry THEN 'a dry run asks nobody' END
           FROM entry JOIN m USING (run_id, step) JOIN fence ON fence.id = m.run_id
          WHERE m.review IS NOT NULL),
     used AS (SELECT run_id, count(*) AS steps FROM entry WHERE fresh GROUP BY run_id),
@@ -59,7 +61,8 @@ _PROPOSE = f"""
           FROM used WHERE run.id = used.run_id)
     SELECT run_id, step FROM entry
 """  # noqa: S608  # composed of constants
-"""A step stands once, and so does its question. What was surely not sent may still be put aside."""
+"""A step stands once, and so does its question. What was surely not sent may still be put aside.
+What a dry run would do is listed with it, and nobody is asked: a yes would be no dry run's."""
 
 
 def id_of(run: UUID, step: str) -> UUID:

@@ -39,7 +39,7 @@ _LEDGER = """
      ORDER BY run_id, number
 """
 _RUNS = "SELECT * FROM run"
-_USED = "SELECT run_id, step FROM review WHERE used_at IS NOT NULL"
+_USED = "SELECT run_id, step FROM review WHERE used_at IS NOT NULL AND kind = 'approval'"
 
 
 class Breach(AssertionError):

@@ -224,6 +224,19 @@ async def test_nobody_carries_out_what_is_not_approved_or_another_tenants(
     assert CLOSED == []
 
 
+async def test_a_dry_run_carries_out_nothing_and_uses_no_approval_up(proposed, submit, attempt):
+    _, review = proposed
+    await answer(review, Verdict.APPROVED, who="jo")
+    dry = await submit("execute-proposal", {"proposal": str(review)}, dry_run=True)
+
+    await attempt(dry)
+
+    assert (await reload(dry))["stop_reason"] == StopReason.PROPOSED
+    assert CLOSED == []
+    await attempt(await hot().fetchval("SELECT id FROM run WHERE key LIKE 'proposal:%'"))
+    assert len(CLOSED) == 1
+
+
 async def test_the_keys_of_proposals_are_no_clients(database):
     with pytest.raises(Malformed, match="approved proposals"):
         await Admission(patience_s=2)(Request("acme", f"proposal:{uuid4()}", "proposer", {}))

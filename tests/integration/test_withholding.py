@@ -4,8 +4,9 @@ import pytest
 
 from models.autonomy import Autonomy
 from models.database import hot
+from models.proposal import became
 from models.review import Verdict
-from models.verdict import answer
+from models.verdict import NotOpen, answer
 from tests import act_pipelines, proposing_pipelines, snapshot_pipelines
 from tests.act_pipelines import SCRIPT, SENT, VIEWS, answers, calls
 from tests.conftest import CATALOGUE, document, reload
@@ -199,3 +200,18 @@ async def test_an_approved_write_has_its_snapshot_first(submit, attempt, autonom
 
     assert (await reload(new))["stop_reason"] == "success"
     assert (SHELF["n"], list(KEPT.values())) == (4, [0])
+
+
+async def test_what_a_dry_run_would_do_is_listed_with_it_and_nobody_is_asked(submit, attempt):
+    run = await submit("proposer", {"way": "write"}, dry_run=True)
+    await attempt(run)
+
+    [would] = await became(run)
+    assert (would["state"], would["tool"], would["note"]) == (
+        "withdrawn", "account.note", "a dry run asks nobody",
+    )  # fmt: skip
+    assert document(would["proposal"])["id"] == "ann"
+    with pytest.raises(NotOpen):
+        await answer(would["id"], Verdict.APPROVED, who="ann")
+    assert await hot().fetchval("SELECT count(*) FROM run") == 1
+    assert CLOSED == []

@@ -70,6 +70,19 @@ OF_PROPOSALS = (
         f"{PROPOSALS}::test_it_waits_for_the_gate_of_the_pipeline_that_proposed_it",
     ),
     Mutant(
+        "-", "somebody is asked about what a dry run would do", "worker/proposing.py",
+        "CASE WHEN fence.dry THEN 'withdrawn' END",
+        "NULL",
+        "tests/integration/test_withholding.py"
+        "::test_what_a_dry_run_would_do_is_listed_with_it_and_nobody_is_asked",
+    ),
+    Mutant(
+        "-", "a dry run carries out a proposal", "worker/pipelines/execute_proposal.py",
+        "if flow.steps.held.autonomy is Autonomy.OBSERVE:",
+        "if False:",
+        f"{PROPOSALS}::test_a_dry_run_carries_out_nothing_and_uses_no_approval_up",
+    ),
+    Mutant(
         "P7", "a client may take the key of a proposal", "models/request.py",
         "if self.key.startswith(PROPOSAL_KEY):",
         "if False:",

@@ -125,6 +125,7 @@ def _back(_asked: Shutdown, got: Stopped, kept: SnapshotRef) -> dict[str, str]:
     timeout_s=60,
     key_kept_for_s=DAY_S,
     lookup=_stopped,
+    rehearse=rehearse_shutdown,
     sinks=_OF_IT | {"/would_save_usd": Trust.TRUSTED},
     trusted=("/instance_id", "/state", "/saves_usd"),
     undo=Undo(

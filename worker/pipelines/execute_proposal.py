@@ -12,8 +12,9 @@ from uuid import UUID
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import to_json
 
+from models.autonomy import Autonomy
 from models.proposal import BUDGET, EXECUTE, VERSION
-from models.run import WaitingFor
+from models.run import StopReason, WaitingFor
 from tools.tool import Tool
 from worker.flow import Flow
 from worker.mandate import find
@@ -51,6 +52,8 @@ def with_execution(catalogue: Catalogue) -> Catalogue:
     async def execute(flow: Flow, given: Execution) -> Executed:
         """Makes one approved call. Its tool, arguments and policy are the proposal's."""
         mandate = await _mandate(flow.steps, given.proposal)
+        if flow.steps.held.autonomy is Autonomy.OBSERVE:  # of this pipeline only a dry run is
+            raise Stop(StopReason.PROPOSED, "a dry run carries out no proposal: ask without it")
         tool = _tool(catalogue, mandate)
         if tool is None:
             await _still(flow.steps, given.proposal)
