@@ -227,13 +227,18 @@ async def test_nobody_carries_out_what_is_not_approved_or_another_tenants(
 async def test_a_dry_run_carries_out_nothing_and_uses_no_approval_up(proposed, submit, attempt):
     _, review = proposed
     await answer(review, Verdict.APPROVED, who="jo")
+    real = await executing()
+    later = "UPDATE run SET dispatch_at = now() + $2::int * interval '1 h' WHERE id = $1"
+    await hot().execute(later, real, 1)  # so that whoever claims has the dry one alone
     dry = await submit("execute-proposal", {"proposal": str(review)}, dry_run=True)
 
     await attempt(dry)
 
     assert (await reload(dry))["stop_reason"] == StopReason.PROPOSED
     assert CLOSED == []
-    await attempt(await hot().fetchval("SELECT id FROM run WHERE key LIKE 'proposal:%'"))
+    await hot().execute(later, real, 0)
+    await attempt(real)
+    assert (await reload(real))["stop_reason"] == "success", (await reload(real))["detail"]
     assert len(CLOSED) == 1
 
 
