@@ -63,6 +63,7 @@ _EMPTY = "DELETE FROM gate; INSERT INTO gate (scope, mode) VALUES ('fleet', 'ope
     )
 )  # fmt: skip
 CATALOGUES = '["worker.pipelines", "tests.pipelines"]'
+_FLEETS = ("tests/chaos/", "tests/race/", "tests/incident/", "tests/benchmarks/")
 _REQUIRED = set(os.environ.get("SLUICE_REQUIRE", "").split(","))
 
 
@@ -77,7 +78,7 @@ class Halves(LoadScopeScheduling):
     """Of two processes one breaks servers: that waits most of its time, so the rest runs beside."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "chaos" if nodeid.startswith("tests/chaos/") else "the rest"
+        return "whole fleets" if nodeid.startswith(_FLEETS) else "the rest"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Halves:
