@@ -27,7 +27,6 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel
 
-from config.policy_approvals import NEVER
 from config.rulebook import Rulebook
 from models.autonomy import Autonomy
 from models.guard import Guard
@@ -105,8 +104,9 @@ class Gateway:
         """
         order: Order | None = None
         try:
-            how: Any = {"because": because, "mandate": mandate}
-            order = self.draft(held, tool, given, step, number, proposed=proposed, **how)
+            order = self.draft(
+                held, tool, given, step, number, proposed=proposed, because=because, mandate=mandate
+            )
             if before is not None:
                 await before.replay(order.args)
             return cast(R, await self._carry_out(held, order, allowed, before))
@@ -145,15 +145,17 @@ class Gateway:
         asked = b"propose\0" if because else b""
         digest = hashlib.sha256(asked + tool.name.encode() + b"\0" + passed).digest()
         order = Order(step, number, tool, args, passed, digest, record, ruling, proposed)
-        order.aside, order.proposes = because, bool(because)
-        if held.autonomy is not Autonomy.ACT and not because:
+        if because:
+            order.aside, order.proposes = because, True
+        elif held.autonomy is not Autonomy.ACT:
             order.aside = withheld(held, order)
-        read = proposed or order.aside or ruling.sinks is not None
-        if read or ruling.approval not in {None, NEVER}:
+        judged = proposed or ruling.sinks is not None
+        if judged or ruling.asks or order.aside:
             legible(tool, args)
-        if proposed or ruling.sinks is not None:
+        if judged:
             order.judged = judge(held, order, references)  # a replayed step's bits count as well
-        restate(order)
+        if record is not None:
+            restate(order)
         return order
 
     async def _carry_out(
@@ -164,9 +166,7 @@ class Gateway:
         if record is not None and record.over:
             return self._replayed(held, order)
         if record is not None:
-            record.replay(
-                order.digest, order.asked
-            )  # another question than before ends the run here
+            record.replay(order.digest, order.asked)  # another question ends the run here
         allow(held, order, allowed)
         if ruling.run_per_minute is not None and record is None:
             held.pace.step(tool.name, ruling.run_per_minute)

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from config.policy import Policy
-from config.policy_approvals import Approval
+from config.policy_approvals import NEVER, Approval
 from config.policy_egress import Reach
 from config.policy_logging import Logging
 from config.rulebook import Rulebook
@@ -56,6 +56,8 @@ class Ruling:
     """A call is on record in the audit before it leaves."""
     sinks: Mapping[str, Trust] | None
     """The tool's own, and what the policy adds."""
+    asks: bool
+    """The policy may want a person to allow a call."""
     approval: Approval | None
     """When a person must have allowed a call; None: as is usual for who chose it."""
     most_bytes: tuple[int, int]
@@ -109,7 +111,7 @@ class Rulings:
 def rule(policy: Policy, tool: Tool[Any, Any], fleets: Policy, revision: str) -> Ruling:
     """What a policy says of a tool, and the fleet's of what is the same for all."""
     retries, limits = policy.tools.retries, policy.limits(tool.name)
-    timeout_s = policy.tools.timeouts_s.of(tool.name)
+    timeout_s, approval = policy.tools.timeouts_s.of(tool.name), policy.approval(tool.name)
     most_tries = limits.max_retries if limits else None
     statuses = retries.retryable_status
     return Ruling(
@@ -131,7 +133,8 @@ def rule(policy: Policy, tool: Tool[Any, Any], fleets: Policy, revision: str) ->
         terms=Terms(fleets.tools.circuit_breakers, limits, fleets.tools.retries),
         sensitive=any(fnmatchcase(tool.name, each) for each in policy.tools.sensitive),
         sinks=_sinks(policy, tool),
-        approval=policy.approval(tool.name),
+        asks=approval not in {None, NEVER},
+        approval=approval,
         most_bytes=(policy.validation.input.max_bytes, policy.validation.output.max_bytes),
         max_bits=policy.labels.max_bits,
         run_per_minute=limits.run_per_minute if limits else None,

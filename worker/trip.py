@@ -30,6 +30,8 @@ from worker.token import token
 from worker.turnstile import Turnstile, Visit
 from worker.use import checked, in_time
 
+_NO_TOKEN = UUID(int=0)  # until a try makes one of its own
+
 
 class Trip:
     """One call's way from the intent to the outcome."""
@@ -41,15 +43,14 @@ class Trip:
         """`send_s`: for how long after its intent a try may start to leave."""
         record = order.record
         self._journal, self._gatekeeper, self._turnstile = journal, gatekeeper, turnstile
-        self._visit = Visit()
-        self._held, self._order, self._tool = held, order, order.tool
+        self._visit, self._held, self._order, self._tool = Visit(), held, order, order.tool
         self._send_s, self._quiet_s = send_s, quiet_s(order, send_s)
         paid = order.worst.usd > 0 or self._tool.worst is not None
         self._admitted = self._tool.writes or paid or bool(order.asks)
         """Whether the call leaves an intent before it leaves us."""
         leaves = send_s if self._admitted else None
         self._call = partial(order.call, held.id, held.tenant, send_s=leaves)
-        self._token = record.token if record else UUID(int=0)  # until a try makes its own
+        self._token = record.token if record else _NO_TOKEN
         self._tries, self._before = 0, record.tries if record else 0
         self._doubt, self._called_off = Doubt(order), False
         self._released = record is not None and record.state is EntryState.RELEASED
