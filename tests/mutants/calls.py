@@ -49,8 +49,8 @@ OF_CALLS = (
     ),
     Mutant(
         "P9", "sinks are not looked at", "worker/gateway.py",
-        "if proposed or ruling.sinks is not None:",
-        "if False:",
+        "        if judged:",
+        "        if False:",
         f"{LABELS}::test_one_that_a_text_from_outside_chose_goes_to_a_person_and_nothing_is_sent",
     ),
     Mutant(
@@ -97,8 +97,8 @@ OF_CALLS = (
     ),
     Mutant(
         "P9", "bits of replayed steps are forgotten", "worker/gateway.py",
-        "if proposed or ruling.sinks is not None:",
-        "if (proposed or ruling.sinks is not None) and (record is None or not record.over):",
+        "        if judged:",
+        "        if judged and (record is None or not record.over):",
         f"{LABELS}::test_bits_of_replayed_steps_count_as_well",
     ),
     Mutant(
