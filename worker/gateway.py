@@ -152,8 +152,8 @@ class Gateway:
         judged = proposed or ruling.sinks is not None
         if judged or ruling.asks or order.aside:
             legible(tool, args)
-        if judged:
-            order.judged = judge(held, order, references)  # a replayed step's bits count as well
+        if judged and (record is None or not record.over):  # what is over has its bits on record
+            order.judged = judge(held, order, references)
         if record is not None:
             restate(order)
         return order

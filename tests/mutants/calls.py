@@ -49,8 +49,8 @@ OF_CALLS = (
     ),
     Mutant(
         "P9", "sinks are not looked at", "worker/gateway.py",
-        "        if judged:",
-        "        if False:",
+        "if judged and (record is None or not record.over):",
+        "if False:",
         f"{LABELS}::test_one_that_a_text_from_outside_chose_goes_to_a_person_and_nothing_is_sent",
     ),
     Mutant(
@@ -96,9 +96,9 @@ OF_CALLS = (
         "tests/integration/test_act.py::test_what_a_person_rejected_nobody_is_asked_again",
     ),
     Mutant(
-        "P9", "bits of replayed steps are forgotten", "worker/gateway.py",
-        "        if judged:",
-        "        if judged and (record is None or not record.over):",
+        "P9", "bits of replayed steps are forgotten", "worker/runner.py",
+        "for r in records if r.said_bits}",
+        "for r in records if False}",
         f"{LABELS}::test_bits_of_replayed_steps_count_as_well",
     ),
     Mutant(
