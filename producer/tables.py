@@ -89,14 +89,32 @@ def run_tree(
 def review_lines(row: Any) -> Text:
     """One review: its id whole, to be copied, then what it is about, asks and proposes."""
     until = f"  by {row['decide_by']:%Y-%m-%d}" if row["decide_by"] else ""
-    about = " ".join((row["subject"] or row["text"] or "").split())
+    about = _on_one_line(row["subject"] or row["text"])
     return Text.assemble(
         (str(row["id"]), "bold"),
-        f"  {row['kind']} {legible(row['category'])}{until}\n",
-        f"  {legible(row['ticket'])}  {legible(about)[:_SHOWN_CHARS]}\n" if row["ticket"] else "",
-        f"  {legible(row['question'])}\n",
-        (f"  {_short(row['proposal'])}", "dim") if row["proposal"] else "",
+        f"  {row['kind']} {_on_one_line(row['category'])}{until}\n",
+        f"  {_on_one_line(row['ticket'])}  {about[:_SHOWN_CHARS]}\n" if row["ticket"] else "",
+        f"  {_on_one_line(row['question'])}\n",
+        (f"  {_every_part(row['proposal'])}", "dim") if row["proposal"] else "",
     )
+
+
+def _every_part(document: bytes) -> str:
+    """What somebody is to allow: long texts are cut, and none hides what stands behind it."""
+    return plain(orjson.dumps(_parts(shown(document))).decode())
+
+
+def _parts(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_cut(name): _parts(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_parts(each) for each in value]
+    return _cut(value) if isinstance(value, str) else value
+
+
+def _on_one_line(text: str | None) -> str:
+    """Or what people and models write could look like the next review."""
+    return " ".join(legible(text).split())
 
 
 def draining_line(left: Draining) -> Text:

@@ -16,6 +16,7 @@ from pydantic_core import to_json
 from models.review import ReviewKind
 from models.run import StopReason
 from tools.llm import Completion
+from tools.tickets.form import one_line
 from worker.agents.assessment import (
     UNKNOWN,
     Assessment,
@@ -95,7 +96,7 @@ class Assessing:
     def _asking(self, model: LanguageModel, known: Mapping[str, Record]) -> "_Proving":
         asking = _Proving(
             self._name, self._decision, model, self._put, self._steps,
-            beside={"steps": shown(known)},
+            beside={"steps": shown(known, self._steps.tools)},
         )  # fmt: skip
         asking.known = known
         return asking
@@ -104,7 +105,9 @@ class Assessing:
         told: list[Complaint] = []
         for round_ in range(1, self._assessor.reasks + 2):
             said = await model(
-                **self._put, steps=shown(known), complaints=[each.document() for each in told]
+                **self._put,
+                steps=shown(known, self._steps.tools),
+                complaints=[each.document() for each in told],
             )
             claims = Claims.model_validate_json(self._decision.written(said))
             step = f"{self._name}/ask-{round_}"
@@ -131,7 +134,8 @@ class Assessing:
 
     def _answer(self, step: str, gap: Gap) -> GapAnswer | ToolFailed | Asked:
         digest = hashlib.sha256(b"gap\0" + gap.question.encode()).digest()
-        text = f"A model would need to know this before the run goes on: {gap.question}"
+        said = one_line(gap.question)  # or it could write lines that look like ours
+        text = f"A model would need to know this before the run goes on: {said}"
         proposal = GapAnswer(answer=UNKNOWN)
         try:
             return inquire(

@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_core import from_json
 
 from models.guard import Guard
 from models.ledger import EntryState
 from models.run import StopReason
 from models.transcript import MODEL
-from worker.agents.assessment import Claims
+from tools.tool import Tool
+from worker.agents.assessment import Claims, GapAnswer
 from worker.agents.complaint import Advice, Complaint
+from worker.agents.withheld import Result, Sieve
 from worker.record import Record
 from worker.refusal import Refusal
 from worker.steps import Steps
@@ -43,25 +46,35 @@ def _is_proof(record: Record) -> bool:
     if record.state is not EntryState.SETTLED:
         return False
     if record.tool is None:
-        return True  # a person was asked
+        return _says_something(record.result or b"null")  # a person was asked
     return record.effect is not None and not record.tool.startswith(MODEL)
 
 
-def shown(proofs: Mapping[str, Record]) -> list[dict[str, Any]]:
-    """As a model sees them: what stands in the ledger is what the tools' contracts declare."""
+def _says_something(answer: bytes) -> bool:
+    """A gap that a person could not close either is none the less a gap."""
+    try:
+        return GapAnswer.model_validate_json(answer).known
+    except ValidationError:  # they were asked for something else
+        return True
+
+
+def shown(
+    proofs: Mapping[str, Record], tools: Mapping[str, Tool[Any, Any]]
+) -> list[dict[str, Any]]:
+    """As a model sees them: as far as their contracts declare, and no more than an agent sees."""
+    sieve = Sieve(leaf_chars=_LEAF_CHARS, list_items=_LIST)
     return [
-        {"step": each.step, "tool": each.tool or "a person", "result": _cut(from_json(each.result))}
+        {
+            "step": each.step,
+            "tool": each.tool or "a person",
+            "result": _sifted(each.step, each.result, tools.get(each.tool or ""), sieve),
+        }
         for each in proofs.values()
         if each.result is not None
     ]
 
 
-def _cut(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > _LEAF_CHARS:
-        return {"withheld": {"chars": len(value)}}
-    if isinstance(value, dict):
-        return {name: _cut(each) for name, each in value.items()}
-    if isinstance(value, list):
-        more = [{"withheld": {"items": len(value) - _LIST}}] * (len(value) > _LIST)
-        return [_cut(each) for each in value[:_LIST]] + more
-    return value
+def _sifted(step: str, written: bytes, tool: Tool[Any, Any] | None, sieve: Sieve) -> Any:
+    if tool is None:
+        return sieve.said(from_json(written))
+    return sieve.result(Result(tool.gives.model_validate_json(written), step))

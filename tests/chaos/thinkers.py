@@ -74,7 +74,7 @@ class Thinkers(Walker):
         ref, asked_before = uuid4().hex, len(self.model.requests)
         given = {
             "research": {"question": QUESTION},
-            "ticket-triage": {"id": ref, "subject": "hm", "text": "It happened again, what now?",
+            "ticket-triage": {"id": ref, "subject": "hm", "text": "It skipped again, what now?",
                               "assistant": "default"},
         }[path]  # fmt: skip
         run_id = (await self._admit(Request("acme", ref, path, given))).run_id

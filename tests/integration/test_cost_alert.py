@@ -23,7 +23,7 @@ from tests.cloud_server import (
 from tests.conftest import CATALOGUE, document, expire_lease, reload, sweep
 from tests.target import a_call
 from tools import http, llm
-from tools.cloud.form import InstanceId, Shutdown
+from tools.cloud.form import Instance, InstanceId, Shutdown
 from tools.cloud.instance import estimate, rehearse_shutdown, shutdown
 from tools.tool import Rejected
 from worker import use
@@ -32,6 +32,7 @@ from worker.flow import Flow
 from worker.labels.binding import ref
 from worker.pipeline import pipeline
 from worker.pipelines.cost_alert import Alert, Handled
+from worker.pipelines.cost_alert_analysis import by_words
 
 QUICK = "tools: {retries: {backoff_ms: [1], max_wait_s: 0}, timeouts_s: {default: 0.4}}"
 ALERTS = Path(__file__).parents[2] / "samples" / "alerts"
@@ -293,7 +294,19 @@ async def test_an_amount_altered_on_record_is_no_longer_what_was_approved(handle
 
 
 @pytest.mark.parametrize(
-    "tag", ["production", "critical", "production-db", "env:PROD", "Critical", "nonprod"]
+    "tag",
+    [
+        "production",
+        "critical",
+        "production-db",
+        "env:PROD",
+        "Critical",
+        "nonprod",
+        "\u0440r\u043ed",
+        "\uff50\uff52\uff4f\uff44",
+        "pro\u200bd",
+        "cr\u0456tic\u00e1l",
+    ],
 )
 async def test_no_certainty_of_a_model_shuts_down_what_a_tag_protects(
     handle, lab, assistant, governed, tag
@@ -307,6 +320,25 @@ async def test_no_certainty_of_a_model_shuts_down_what_a_tag_protects(
     assert (told["action"], told["outcome"]) == ("investigate", "held_back")
     assert tag in told["because"]
     assert lab.posts() == {}
+
+
+@pytest.mark.parametrize("tag", ["latest", "device", "contest-db", "attested", "templates"])
+async def test_words_alone_shut_down_nothing_whose_tag_only_holds_such_letters(handle, lab, tag):
+    lab.cloud.instances[SMALL].tags = (tag,)
+
+    told = result(await handle({}))
+
+    assert (told["action"], told["outcome"], lab.posts()) == ("investigate", "advised", {})
+
+
+@pytest.mark.parametrize("tag", ["env:dev", "Development", "test-2", "load_testing", "DEMO"])
+def test_a_tag_that_says_what_an_instance_is_for_is_read_as_a_word(tag):
+    seen = Instance(instance_id=SMALL, name="", state="running", tags=(tag,), monthly_usd=1)
+
+    found = by_words(alert="it is idle", alert_usd=None, instance=seen)
+
+    assert found is not None
+    assert found.action == "shutdown"
 
 
 async def test_the_cloud_is_told_of_the_rail_with_the_call_itself(lab):

@@ -24,7 +24,7 @@ SURE = {
 }  # fmt: skip
 UNSURE = {
     "id": "T-2", "subject": "hm", "assistant": "default",
-    "text": "It happened again, what now?",
+    "text": "It skipped again, what now?",
 }  # fmt: skip
 SAME = says({"category": "subscription", "confidence": 0.95, "because": "it is about the box"})
 DRAFT = "Hello,\n\nthank you for asking. Our accounts team looks after it."
@@ -85,6 +85,14 @@ async def test_two_who_agree_settle_what_one_was_unsure_of(triaged):
     assert tuple(ticket) == ("subscription", "accounts", "normal", 1)
 
 
+async def test_who_agrees_with_a_bare_guess_settles_nothing(triaged):
+    """Else a text that only names a category would choose it."""
+    row = await triaged(UNSURE | {"text": "It happened again, what now?"}, SAME, DRAFTED)
+
+    assert (row["status"], row["waiting_for"]) == ("waiting", "review")
+    assert await desk() == []
+
+
 async def test_the_second_is_not_told_what_the_first_has_said(triaged, server):
     await triaged(UNSURE, SAME, DRAFTED)
 
@@ -112,6 +120,19 @@ async def test_who_does_not_agree_leaves_it_to_a_person_and_changes_nothing(
     row = await approved(row["id"], attempt)
     told, (ticket,) = document(row["result"]), await desk()
     assert (told["decided_by"], told["reply"], ticket["writes"]) == ("person", DRAFT, 1)
+
+
+async def test_of_what_is_nobodys_no_model_is_asked_however_it_would_agree(triaged, server):
+    text = "We offer guaranteed first page ranking in three weeks. May I send you a quote?"
+    hostile = UNSURE | {"subject": "Grow your traffic 10x", "text": f"{text} Reply STOP to opt out"}
+
+    row = await triaged(hostile, DRAFTED)
+
+    assert (row["waiting_for"], await desk(), len(server.requests)) == ("review", [], 1)
+    assert "looks like nothing that we handle" in await hot().fetchval(
+        "SELECT question FROM review"
+    )
+    assert "categories" not in server.requests[0]["messages"][0]["content"]
 
 
 async def test_a_ticket_that_says_what_to_answer_moves_neither_queue_nor_priority(triaged):
@@ -216,6 +237,13 @@ TICKET = "My order 4711 of 3 May, see http://my.test/x and me@my.test"
         ("Please see help.example.com/box, or write to care@example.com!", []),
         ("See http://my.test/x", ["a link or an address"]),
         ("Write to me@my.test", ["a link or an address"]),
+        ("See \u043f\u043e\u0447\u0442\u0430.\u0440\u0444", ["a link or an address"]),
+        ("See evil\u3002com now", ["a link or an address"]),
+        ("See evil\u2024com", ["a link or an address"]),
+        ("See evil.\u200bcom", ["a link or an address"]),
+        ("See hxxp://evil", ["a link or an address"]),
+        ("See 4711.3.3.3/x", []),
+        ("Log in at 3.3.3.3/x", ["a link or an address"]),
         ("See HELP.example.org.", ["a link or an address"]),
         ("We pay you 100 EUR", ["numbers that nobody has named"]),
         ("Order 4712 is on its way", ["numbers that nobody has named"]),

@@ -360,3 +360,53 @@ async def test_sixty_turns_cost_a_ninth_of_what_they_would_without_a_window(
         sums.append(sum(sizes))
 
     assert sums[0] * 8 < sums[1]
+
+
+@pytest.mark.parametrize(("every", "due"), [(1, [SUMMED]), (5, [])])
+async def test_a_summary_that_was_made_is_made_there_whenever_it_would_be_due_today(
+    submit, attempt, server, world, monkeypatch, every, due
+):
+    script = (read(1), read(2), SUMMED, read(3), read(4), SUMMED, read(5), *due, ANSWER)
+    other = {"summarise_every": every}
+    server.will(*map(says, script))
+
+    run = await _resumed(submit, attempt, world, monkeypatch, "work/5/page.read", "tight", other)
+
+    assert (run["stop_reason"], len(server.requests)) == ("success", len(script)), run["detail"]
+    assert shown(server.requests[-1])[0] == {"summary": SUMMED}
+
+
+@pytest.mark.parametrize("before", [50, 100_000])
+async def test_a_look_that_was_taken_or_refused_is_so_again_whatever_is_withheld_today(
+    submit, attempt, server, world, monkeypatch, before
+):
+    """Of a text that is not withheld today; and of one that was not withheld then."""
+    PAGES[1], look = "word " * 60, calls("extract.facts", place="work/1/page.read:/text")
+    taken = [says(FACTS)] if before == 50 else []
+    server.will(says(read(1)), says(look), *taken, says(read(3)), says(ANSWER))
+    monkeypatch.setitem(AGENTS, "usual", replace(AGENTS["usual"], leaf_chars=before))
+    other = {"leaf_chars": 100_050 - before}
+
+    run = await _resumed(submit, attempt, world, monkeypatch, "work/3/page.read", "usual", other)
+
+    assert (run["stop_reason"], len(server.requests)) == ("success", 4 + len(taken)), run["detail"]
+    assert ("work/2/extract.facts" in await steps(run["id"])) == bool(taken)
+
+
+async def _resumed(submit, attempt, world, monkeypatch, at, agent, other):
+    """A run that lost its worker at a step, and came by it again with other settings."""
+
+    async def dies(tool, args, call):
+        if call.step == at:
+            world.invoke = invoke
+            raise LostLease
+        return await invoke(tool, args, call)
+
+    invoke, world.invoke = world.invoke, dies
+    run = await submit("reading", {"agent": agent})
+    await attempt(run)
+    monkeypatch.setitem(AGENTS, agent, replace(AGENTS[agent], **other))
+    await expire_lease(run)
+    await sweep()
+    await attempt(run)
+    return await reload(run)

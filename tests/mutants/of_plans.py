@@ -172,6 +172,71 @@ OF_PLANS = (
         f"{ASSESS}::test_a_language_model_is_shown_the_ledger_as_foreign_text_and_told_what_lacks_a_step",
     ),
     Mutant(
+        "P9", "that nobody knows proves a fact", "worker/proof.py",
+        'return _says_something(record.result or b"null")',
+        "return True",
+        f"{PROOF}::test_a_person_who_does_not_know_either_proves_nothing",
+    ),
+    Mutant(
+        "P9", "an assessor sees what no contract declares", "worker/proof.py",
+        "    if tool is None:\n",
+        "    if step:\n",
+        f"{PROOF}::test_what_a_tools_contract_does_not_declare_is_not_shown",
+    ),
+    Mutant(
+        "-", "an assessor sees maps of any size", "worker/proof.py",
+        "        return sieve.said(from_json(written))\n",
+        "        return from_json(written)\n",
+        f"{PROOF}::test_of_a_map_with_many_or_long_names_as_much_is_shown_as_of_a_list",
+    ),
+    Mutant(
+        "P9", "a gap writes lines of its own", "worker/assessing.py",
+        "said = one_line(gap.question)",
+        "said = gap.question",
+        f"{ASSESS}::test_a_gap_is_put_on_one_line_that_nobody_takes_for_ours",
+    ),
+    Mutant(
+        "P9", "a question writes lines of its own in the terminal", "producer/tables.py",
+        "{_on_one_line(row['question'])}",
+        "{legible(row['question'])}",
+        f"{ASSESS}::test_no_question_to_a_person_writes_a_line_of_its_own_in_the_terminal",
+    ),
+    Mutant(
+        "P9", "a long text hides what a person is to allow", "producer/tables.py",
+        "{_every_part(row['proposal'])}",
+        "{_short(row['proposal'])}",
+        f"{ASSESS}::test_a_long_text_hides_nothing_of_what_a_person_is_to_allow",
+    ),
+    Mutant(
+        "P9", "a tag is read by its code points", "tools/cloud/form.py",
+        "any(each in _seen(tag) for each in PROTECTED)",
+        "any(each in tag.casefold() for each in PROTECTED)",
+        "tests/integration/test_cost_alert.py"
+        "::test_no_certainty_of_a_model_shuts_down_what_a_tag_protects",
+    ),
+    Mutant(
+        "P9", "a model is asked of what is nobody's", "worker/pipelines/ticket_triage.py",
+        "if ticket.assistant and verdict.in_scope and not sure:",
+        "if ticket.assistant and not sure:",
+        "tests/integration/test_triage_assistant.py"
+        "::test_of_what_is_nobodys_no_model_is_asked_however_it_would_agree",
+    ),
+    Mutant(
+        "-", "letters within a tag say what an instance is for",
+        "worker/pipelines/cost_alert_analysis.py",
+        'r"(?<![a-z])(?:dev|development|tests?|testing|sandbox|staging|demo|tmp)(?![a-z])"',
+        'r"(?:dev|development|tests?|testing|sandbox|staging|demo|tmp)"',
+        "tests/integration/test_cost_alert.py"
+        "::test_words_alone_shut_down_nothing_whose_tag_only_holds_such_letters",
+    ),
+    Mutant(
+        "P9", "a draft's links are looked for as they are written",
+        "worker/pipelines/ticket_triage_assistant.py",
+        'unicodedata.normalize("NFKC", reply)',
+        "reply",
+        "tests/integration/test_triage_assistant.py::test_what_a_draft_must_not_hold_is_found",
+    ),
+    Mutant(
         "-", "a gap counts as a call", "worker/parking.py",
         "frozenset({ReviewKind.UNCERTAIN, ReviewKind.GAP})",
         "frozenset({ReviewKind.UNCERTAIN})",

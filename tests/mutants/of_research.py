@@ -64,6 +64,12 @@ OF_RESEARCH = (
         f"{TRIAGE}::test_who_does_not_agree_leaves_it_to_a_person_and_changes_nothing",
     ),
     Mutant(
+        "P9", "a bare guess can be confirmed", "worker/pipelines/ticket_triage_assistant.py",
+        " and verdict.confidence >= verdict.bar / 2",
+        "",
+        f"{TRIAGE}::test_who_agrees_with_a_bare_guess_settles_nothing",
+    ),
+    Mutant(
         "P9", "a model's draft may say anything", "worker/pipelines/ticket_triage_assistant.py",
         "    after=(tame,),\n",
         "",

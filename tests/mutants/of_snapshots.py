@@ -59,8 +59,8 @@ OF_SNAPSHOTS = (
     ),
     Mutant(
         "-", "tags are compared as they are spelt", "tools/cloud/form.py",
-        "tag.casefold()",
-        "tag",
+        'normalize("NFKD", tag).casefold()',
+        'normalize("NFKD", tag)',
         TAGS,
     ),
     Mutant(

@@ -12,6 +12,13 @@ FITS = f"{UNIT}::test_whatever_comes_the_goal_is_shown_and_no_more_than_fits"
 LEAF = f"{UNIT}::test_a_leaf_enters_while_it_is_short_or_its_type_bounds_it"
 LOOKS = f"{WINDOW}::test_nothing_but_what_was_withheld_is_looked_into"
 
+SUMMED_THERE = (
+    f"{WINDOW}::test_a_summary_that_was_made_is_made_there_whenever_it_would_be_due_today"
+)
+LOOKED_THERE = (
+    f"{WINDOW}::test_a_look_that_was_taken_or_refused_is_so_again_whatever_is_withheld_today"
+)
+
 OF_WINDOW = (
     Mutant(
         "-", "an agent's goal is not pinned", "worker/agents/agent.py",
@@ -103,6 +110,38 @@ OF_WINDOW = (
         '"sha256": self._digest.hex()}',
         '"sha256": self._digest.hex(), "shown": self._shown()}',
         f"{WINDOW}::test_another_size_of_the_window_breaks_no_run_that_is_under_way",
+    ),
+    Mutant(
+        "P3", "a resumed run sums up when it would be due today", "worker/agents/window.py",
+        "        if has_said(self._voice.trail, saying):",
+        "        if False:",
+        SUMMED_THERE,
+    ),
+    Mutant(
+        "P3", "a resumed run passes a summary over that is not due today",
+        "worker/agents/trail.py",
+        "    return summed is not None and (",
+        "    return False and summed is not None and (",
+        SUMMED_THERE,
+    ),
+    Mutant(
+        "P3", "a look that was taken is refused by another window", "worker/agents/act.py",
+        "            if went:\n                return None\n",
+        "",
+        LOOKED_THERE,
+    ),
+    Mutant(
+        "P3", "a look that was refused is taken by another window", "worker/agents/act.py",
+        "self._window.places if went is None else []",
+        "self._window.places",
+        LOOKED_THERE,
+    ),
+    Mutant(
+        "P3", "what a model was told may be is part of what a replay repeats",
+        "worker/agents/window.py",
+        "replace(each, allowed=None).document()",
+        "replace(each).document()",
+        f"{UNIT}::test_which_question_it_is_does_not_depend_on_what_is_shown_of_the_history",
     ),
     Mutant(
         "P9", "whatever the run has come to may be looked into", "worker/agents/extract.py",

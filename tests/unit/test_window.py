@@ -16,6 +16,7 @@ from tools.tool import Contract
 from worker.agents.agent import Agent, Reply, Said, View, worded
 from worker.agents.complaint import Advice, Complaint
 from worker.agents.summary import Summary
+from worker.agents.trail import Trail
 from worker.agents.voice import Form
 from worker.agents.window import Window
 from worker.agents.withheld import Result, Sieve
@@ -124,6 +125,7 @@ class Echo:
 
     def __init__(self, most: int) -> None:
         self.most = most
+        self.trail: Trail = {}
 
     async def says(self, step: str, view: View, form: Form[Any], *_: Any) -> Any:
         assert form.tokens(view) <= self.most
@@ -203,7 +205,9 @@ def test_which_question_it_is_does_not_depend_on_what_is_shown_of_the_history():
     for it in (one, two):
         assert it.put["history"]["entries"] == 0
         it.came({"tool": "read", "arguments": {}}, Found(text="a text"), "work/1/read")
+        it.told({}, [Complaint("unknown", Advice.RETRY, "/call/arguments/place", it.places)])
 
+    assert one.places != two.places, "what is allowed, a setting says"
     assert one.put == two.put
     two.told({}, [])
     assert one.put != two.put

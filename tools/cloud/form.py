@@ -1,5 +1,6 @@
 """What is asked of a cloud, and what it answers."""
 
+import unicodedata
 from collections.abc import Iterable
 from decimal import Decimal
 from enum import StrEnum
@@ -20,9 +21,23 @@ PROTECTED = ("prod", "critical")
 `production-db`, `env:PROD`. Parts of words, so that it protects too much rather than too little."""
 
 
+_LOOK_ALIKE = str.maketrans(
+    "\u0440\u03c1\u0433\u043e\u03bf\u0501\u0441\u0456\u03b9\u0131\u0442\u03c4\u0430\u03b1\u04cf",
+    "pproodciiittaal",
+)
+"""Letters of other alphabets that look like those of `PROTECTED`."""
+
+
 def protecting(tags: Iterable[str]) -> str | None:
     """The tag that keeps an instance from being shut down, or None."""
-    return next((tag for tag in tags if any(each in tag.casefold() for each in PROTECTED)), None)
+    return next((tag for tag in tags if any(each in _seen(tag) for each in PROTECTED)), None)
+
+
+def _seen(tag: str) -> str:
+    """As somebody reads it: in small letters, without accents and what nobody sees."""
+    parts = unicodedata.normalize("NFKD", tag).casefold()
+    shown = (each for each in parts if each.isprintable() and not unicodedata.combining(each))
+    return "".join(shown).translate(_LOOK_ALIKE)
 
 
 class State(StrEnum):

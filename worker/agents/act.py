@@ -19,6 +19,7 @@ from tools.tool import Effect
 from worker.agents.agent import Agent, Offer, Said, Wanted, worded
 from worker.agents.complaint import Advice, Complaint, of_contract, of_failure
 from worker.agents.extract import Extract
+from worker.agents.trail import was_looked
 from worker.agents.voice import Form, Voice
 from worker.agents.window import Window
 from worker.outcome import Stop, ToolFailed
@@ -88,13 +89,14 @@ class Act(Generic[T]):
         raise Stop(StopReason.STEP_BUDGET, told)
 
     async def _ask(self, step: str, turn: int, left: int, form: Form[S]) -> S | list[Complaint]:
-        view = await self._window.view(left)
+        view = await self._window.view(left, step)
         return await self._voice.says(step, view, form, self._window.put, turn)
 
     async def _do(self, step: str, wanted: Wanted) -> None:
         offer = await self._offered(step, wanted.tool)
         called = {"tool": wanted.tool, "arguments": wanted.arguments}
-        objection = self._objection(offer, called) or await self._estranged(step, offer, called)
+        objection = self._objection(offer, called, step=step)
+        objection = objection or await self._estranged(step, offer, called)
         if objection is not None:
             self._mistaken(called, [objection])
             return
@@ -140,13 +142,17 @@ class Act(Generic[T]):
         return offer
 
     def _objection(
-        self, offer: Offer | Extract, called: dict[str, Any], at: str = "/call"
+        self, offer: Offer | Extract, called: dict[str, Any], at: str = "/call", step: str = ""
     ) -> Complaint | None:
         """Why a call is not tried: it says what is bound, a person has not allowed it before, or
         it would look into what was never withheld."""
         if isinstance(offer, Extract):
-            held = self._steps.held
-            return offer.objection(called["arguments"], self._window.places, held.provenance, at)
+            held, look = self._steps.held, f"{step}/{offer.name}"
+            went = was_looked(held.record, look, step, self._name)
+            if went:
+                return None
+            seen = self._window.places if went is None else []
+            return offer.objection(called["arguments"], seen, held.provenance, at)
         meant = offer.closed.keys() & called["arguments"].keys()
         if meant:
             place = f"{at}/arguments/{min(meant)}"

@@ -60,7 +60,7 @@ class GapAnswer(BaseModel):
 
     @property
     def known(self) -> bool:
-        return self.answer.strip().casefold() != UNKNOWN
+        return self.answer.strip().casefold() not in {"", UNKNOWN}
 
 
 class Established(BaseModel):

@@ -15,6 +15,7 @@ from pydantic_core import from_json, to_json
 from tools.llm import Finish
 from worker.agents.agent import SAID_BYTES, Model, View
 from worker.agents.complaint import Advice, Complaint, of_contract
+from worker.agents.trail import Trail
 from worker.labels.declared import schema_of
 from worker.steps import Question, Steps
 from worker.wording import LanguageModel, Talk, bare
@@ -46,6 +47,11 @@ class Voice:
         self._name = name
         self._model = model
         self._steps = steps
+
+    @property
+    def trail(self) -> Trail:
+        """What earlier attempts of this run have left."""
+        return self._steps.held.record
 
     async def says(
         self, step: str, view: View, form: Form[S], put: dict[str, Any], round_: int

@@ -7,6 +7,7 @@ next prompt would be too large, a typed summary takes the place of the history.
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -16,6 +17,7 @@ from models.run import StopReason
 from worker.agents.agent import Agent, View
 from worker.agents.complaint import Advice, Complaint
 from worker.agents.summary import asked
+from worker.agents.trail import has_said, was_summed
 from worker.agents.voice import TOO_LARGE, Form, Voice
 from worker.agents.withheld import Result, Sieve
 from worker.labels.declared import schema_of
@@ -90,15 +92,24 @@ class Window(Generic[T]):
     def told(self, called: dict[str, Any], complaints: Sequence[Complaint]) -> None:
         """Add what was called, and why nothing came of it."""
         entry = called | {"complaints": [each.document() for each in complaints]}
-        self._note(entry)
+        # What would be allowed is wording: which texts are withheld, a setting says.
+        told = [replace(each, allowed=None).document() for each in complaints]
+        self._note(called | {"complaints": told})
         self._entries.append(self._cut(self._sieve.said(entry), None, self._share))
 
-    async def view(self, turns_left: int) -> View:
+    async def view(self, turns_left: int, saying: str = "") -> View:
         """What is shown now. Makes room for it first, where there is none.
+
+        `saying`: the step that is asked. What is on record is not sent again, so it needs no room,
+        and a summary was made before it or was not.
 
         Raises:
             Stop: `token_budget`: there is no room. `model_output_invalid`: no summary fits.
         """
+        while was_summed(self._voice.trail, f"{self._name}/summary-{self._summaries + 1}", saying):
+            await self._summarise()
+        if has_said(self._voice.trail, saying):
+            return self._view(self._shown(), turns_left)
         if len(self._entries) >= self._agent.summarise_every:
             await self._summarise()
         while self._form.tokens(now := self._view(self._shown(), turns_left)) > (

@@ -47,15 +47,18 @@ _TOO_LARGE = re.compile(
     r"\b(?:over-?provisioned|oversized|too large|rightsiz\w*|under-?used|underutili[sz]ed)",
     re.IGNORECASE,
 )
-_DISPOSABLE = ("dev", "test", "sandbox", "staging", "demo", "tmp")
-"""What an instance must be for in order to be shut down by words alone."""
+_DISPOSABLE = re.compile(
+    r"(?<![a-z])(?:dev|development|tests?|testing|sandbox|staging|demo|tmp)(?![a-z])", re.IGNORECASE
+)
+"""What an instance must be for in order to be shut down by words alone. Whole words: `latest` and
+`device` say nothing of that."""
 
 
 def by_words(*, alert: str, alert_usd: Decimal | None, instance: Instance) -> Analysis | None:  # noqa: ARG001  # as above
     """What the alert says, and what the instance is for."""
     text = alert[:_READ_CHARS]
     idle, large = _IDLE.search(text), _TOO_LARGE.search(text)
-    tag = next((t for t in instance.tags if any(each in t.casefold() for each in _DISPOSABLE)), "")
+    tag = next((each for each in instance.tags if _DISPOSABLE.search(each)), "")
     if idle and tag:
         told = f"'{idle.group().lower()}', and it is tagged '{tag}'"
         return Analysis(action=Action.SHUTDOWN, confidence=0.8, because=told)

@@ -6,6 +6,7 @@ say; who sends it is a person or a desk.
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -28,7 +29,11 @@ MODEL = "default"
 """Of the settings: SLUICE_MODELS."""
 SHOWN_CHARS = 6_000
 """The model reads this much of a text; what matters stands at its beginning."""
-_WEB = re.compile(r"https?:|www\.|@|\b[a-z0-9-]+\.[a-z]{2,}\b", re.IGNORECASE)
+_WEB = re.compile(
+    r"://|https?:|www\.|@|[\w-]\.[^\W\d_]{2,}|(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}", re.IGNORECASE
+)
+"""In whatever alphabet: what a reader's mail program makes a link of."""
+_DOT = "\N{IDEOGRAPHIC FULL STOP}"
 _BLANK = re.compile(r"\[[^\]]*\]|\{[^}]*\}|<[^>]*>")
 _NUMBER = re.compile(r"\d+")
 _AROUND = ".,;:!?()\"'"
@@ -85,8 +90,12 @@ SECOND = Decision(
 
 
 def confirmed(verdict: Weighed, opinion: Opinion) -> bool:
-    """Whether two who did not know of each other say the same, and neither finds it strange."""
-    same = opinion.category == verdict.category
+    """Whether two who did not know of each other say the same, and neither finds it strange.
+
+    Who is not half as sure as is needed has no opinion that another could confirm: a text that
+    only names a category would else choose it.
+    """
+    same = opinion.category == verdict.category and verdict.confidence >= verdict.bar / 2
     return verdict.in_scope and same and opinion.confidence >= SECOND.bar
 
 
@@ -102,7 +111,9 @@ def doubtful(verdict: Weighed, opinion: Opinion) -> str:
 def strays(reply: str, *, ticket: str, ours: str) -> list[str]:
     """What a draft must not hold: links and addresses, but for ours; numbers that neither we nor
     the ticket have; blanks to fill in."""
-    links = [each.strip(_AROUND) for each in reply.split() if _WEB.search(each.strip(_AROUND))]
+    seen = unicodedata.normalize("NFKC", reply).replace(_DOT, ".").split()
+    words = ["".join(filter(str.isprintable, each)).strip(_AROUND) for each in seen]
+    links = [each for each in words if _WEB.search(each)]
     numbers = set(_NUMBER.findall(reply)) - set(_NUMBER.findall(f"{ticket} {ours}"))
     return [
         *(["a link or an address"] if any(each not in ours for each in links) else []),
