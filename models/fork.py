@@ -141,7 +141,7 @@ async def _begin(connection: Any, asked: Fork, mark: bytes, source: Any) -> UUID
     again = written_from(entries, first["number"])
     if again and not asked.writes_again:
         raise WritesAgain(
-            f"from {asked.step!r} on this run has written already: {listed(again)}. The fork would"
+            f"from {asked.step!r} on, this run has written already: {listed(again)}. The fork would"
             " write that once more, under keys of its own: say so with --writes-again"
             ' ("writes_again": true) if it may'
         )

@@ -36,7 +36,7 @@ def first_anew(step: str, status: str, entries: Sequence[Any]) -> Any:
         )
     first = next((each for each in entries if each["step"] == step), None)
     if first is None or step.startswith(UNDO):
-        names = [each["step"] for each in entries if not each["step"].startswith(UNDO)]
+        names = [each["step"] for each in entries if _begins(each["step"], entries)]
         raise Unforkable(
             f"{step!r} is no step of this run's pipeline on record; there are:"
             f" {listed(names) or 'none'}"
@@ -55,6 +55,12 @@ def first_anew(step: str, status: str, entries: Sequence[Any]) -> Any:
                 f"{each['step']!r} before it was taken back later: fork from that, or before it"
             )
     return first
+
+
+def _begins(step: str, entries: Sequence[Any]) -> bool:
+    """A step of the pipeline, and no part of a saying before it, nor an undo."""
+    sayings = (each["step"] for each in entries if each["kind"] != StepKind.CALL)
+    return not step.startswith(UNDO) and not any(step.startswith(f"{each}/") for each in sayings)
 
 
 def _doubtful(entry: Any) -> bool:

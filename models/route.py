@@ -22,7 +22,7 @@ class Route(StrEnum):
 _TOLD = {
     Route.CRITICAL: "on-call is told at once, and nothing is tried again",
     Route.AMBIGUOUS: "a person was asked, and this came of it",
-    Route.RECOVERABLE: "it was tried again or waited for as long as its limits allow",
+    Route.RECOVERABLE: "where it may help, it was tried again or waited for, within the limits",
     Route.MINOR: "it is on record; nobody is told",
 }
 _R = StopReason

@@ -19,14 +19,14 @@ from models.share import wilson
 from producer.connection import database, operator, run
 from producer.tables import ago, console, legible, plain
 
-autonomy = typer.Typer(help="How much pipelines may do by themselves: observe, reversible, act.")
+_LEVELS = "observe: only read; reversible: also write what has an undo; act: whatever is allowed."
+autonomy = typer.Typer(help=f"How much pipelines may do by themselves. {_LEVELS}")
 Pipeline = Annotated[str, typer.Argument(help="The pipeline's name.")]
 Tenant = Annotated[str, typer.Option(help="Of one tenant; * is every tenant.")]
 
 
 @autonomy.callback(invoke_without_command=True)
 def _autonomy(context: typer.Context) -> None:
-    """How much pipelines may do by themselves: observe, reversible, act."""
     if context.invoked_subcommand is None:
         show()
 
@@ -68,7 +68,7 @@ async def _rests_on(pipeline: str, tenant: str, row: Any) -> tuple[str, ...]:
 @autonomy.command("set")
 def set_(
     pipeline: Pipeline,
-    level: Annotated[Autonomy, typer.Argument(help="What it may do from now on.")],
+    level: Annotated[Autonomy, typer.Argument(help=_LEVELS)],
     because: Annotated[str, typer.Option(help="Why; kept in the audit.")],
     tenant: Tenant = EVERYBODY,
     force: Annotated[  # noqa: FBT002  # typer's flags

@@ -17,7 +17,7 @@ from models.verdict import BadAnswer, NotOpen
 from models.verdict import answer as give
 from producer.connection import database, document, operator, run
 from producer.redacted import restored, shown
-from producer.review_selection import Selection, somebody_works
+from producer.review_selection import Selection, somebody_works, what_follows
 from producer.review_sheet import decided, export
 from producer.rows import UnreadableBacklog
 from producer.tables import ago, console, legible, review_lines
@@ -35,6 +35,7 @@ Ids = Annotated[
 Sheet = Annotated[
     Path | None, typer.Option("--import", help="A CSV file of `sluice reviews --export`.")
 ]
+Edit = Annotated[str | None, typer.Option(help="Go on with this answer or arguments (JSON).")]
 Happened = Annotated[str | None, typer.Option(help="In doubt: it did, with this result (JSON).")]
 DidNotHappen = Annotated[bool, typer.Option("--did-not-happen", help="In doubt: send it again.")]
 Abandon = Annotated[
@@ -92,7 +93,7 @@ def answer(  # noqa: PLR0917  # typer fills them by name
     sheet: Sheet = None,
     approve: Annotated[bool, typer.Option("--approve", help="Go on as proposed.")] = False,  # noqa: FBT002  # typer's flags
     reject: Annotated[bool, typer.Option("--reject", help="Do not go on.")] = False,  # noqa: FBT002  # typer's flags
-    edit: Annotated[str | None, typer.Option(help="Go on with this answer (JSON).")] = None,
+    edit: Edit = None,
     happened: Happened = None,
     did_not_happen: DidNotHappen = False,  # noqa: FBT002  # typer's flags
     abandon: Abandon = False,  # noqa: FBT002  # typer's flags
@@ -100,8 +101,9 @@ def answer(  # noqa: PLR0917  # typer fills them by name
 ) -> None:
     """Give a verdict on reviews, each once, with your name on it; their runs go on.
 
-    --all means the uncertain ones. Of writes in doubt say whether they happened
-    (look at the target first). A verdict is final.
+    --all means the uncertain ones, unless --kind says others. A gap is filled by --edit
+    '{"answer": ...}'; --approve says that it stays unknown. Of writes in doubt say whether they
+    happened (look at the target first). A verdict is final.
 
     Exit code 3: some were not open any more, or their answer did not fit.
     """
@@ -179,6 +181,7 @@ async def _give_all(decisions: Iterable[_Decision]) -> bool:
     free = asyncio.Semaphore(_AT_ONCE)
     given: Counter[Verdict | DoubtVerdict] = Counter()
     refused: list[str] = []
+    taken: list[UUID] = []
 
     async def one(each: _Decision) -> None:
         async with free:
@@ -191,10 +194,11 @@ async def _give_all(decisions: Iterable[_Decision]) -> bool:
                 refused.append(f"review {each.review}: {error}")
             else:
                 given[each.verdict] += 1
+                taken.append(each.review)
 
     await asyncio.gather(*map(one, decisions))
     told = ", ".join(f"{verdict} {count:,}" for verdict, count in sorted(given.items()))
-    console.print(f"{told or 'nothing decided'}; their runs go on" if told else "nothing decided")
+    console.print(f"{told}; {await what_follows(taken)}" if told else "nothing decided")
     for sentence in refused[:_TOLD]:
         console.print(Text(legible(sentence)), soft_wrap=True)
     if len(refused) > _TOLD:

@@ -47,6 +47,10 @@ _GROUPS = f"""
      GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
 """  # noqa: S608  # constants
 
+_PROPOSED = """
+    SELECT count(*) AS proposals, count(*) FILTER (WHERE verdict <> 'rejected') AS wanted
+      FROM review WHERE id = ANY($1::uuid[]) AND kind = 'proposal'
+"""
 _LIVING = "SELECT count(*) FROM worker WHERE last_seen > now() - interval '15 s'"
 
 
@@ -73,3 +77,13 @@ class Selection:
 
 async def somebody_works() -> bool:
     return bool(await hot().fetchval(_LIVING))
+
+
+async def what_follows(decided: list[UUID]) -> str:
+    """Runs wait for answers; what was proposed is made by a request of its own, or not at all."""
+    row = await hot().fetchrow(_PROPOSED, decided)
+    if row["proposals"] < len(decided):
+        return "their runs go on"
+    if not row["wanted"]:
+        return "nothing comes of what was proposed"
+    return "each is made by a request of its own: `sluice runs --pipeline execute-proposal`"

@@ -40,6 +40,9 @@ _BY_KEY = """
 """Keys are found by tenant; whoever types one here does not always say whose it is."""
 
 _RUN = "SELECT * FROM run WHERE id = $1"
+_ASKED = """
+    SELECT * FROM review WHERE run_id = $1 AND kind <> 'proposal' ORDER BY asked_at, id LIMIT 50
+"""
 _STEPS = "SELECT * FROM ledger_entry WHERE run_id = $1 ORDER BY number, step"
 
 
@@ -54,7 +57,8 @@ def submit(  # noqa: PLR0917  # typer fills them by name
     subject: Annotated[str | None, typer.Option(help="Runs on one subject never overlap.")] = None,
     tenant: Tenant = LOCAL,
     dry_run: Annotated[  # noqa: FBT002  # typer's flags
-        bool, typer.Option("--dry-run", help="Write nothing: what would be written is proposed.")
+        bool,
+        typer.Option("--dry-run", help="Write nothing: `show` lists what would be written."),
     ] = False,
 ) -> None:
     """Ask for a run; the same key gives the same run."""
@@ -88,7 +92,8 @@ def show(
             row = await hot().fetchrow(_RUN, run_id)
             if row is not None:
                 steps = await hot().fetch(_STEPS, run_id)
-                console.print(run_tree(row, steps, await became(run_id), whole=whole))
+                asked = await hot().fetch(_ASKED, run_id)
+                console.print(run_tree(row, steps, await became(run_id), asked, whole=whole))
                 for each in await transcript.of(run_id) if transcripts else ():
                     console.print(transcript_lines(each), highlight=False)
             elif (left := await tombstone(run_id)) is not None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from config import embedded, telemetry
+from config.embedded import Servers
 from config.settings import Settings, settings
 from config.surroundings import servers
 from models import schema
@@ -19,6 +20,7 @@ from producer.connection import run
 from producer.tables import console
 
 _DRAIN_MARGIN_S = 10
+_LOOK_S = 1.0
 
 
 def up(
@@ -34,15 +36,8 @@ def up(
         socket = own.data / "api.sock"
         console.print(f"API  http://{own.api.host}:{own.api.port}  key in {key}", highlight=False)
         console.print(f"     or without a key over the socket {socket}", highlight=False)
-    with Children(workers, drain_s=own.worker.grace_s + _DRAIN_MARGIN_S):
-        run(
-            api_app.serve(
-                own,
-                database_url=found.database_url,
-                broker_url=found.broker_url,
-                socket=socket,
-            )
-        )
+    with Children(workers, drain_s=own.worker.grace_s + _DRAIN_MARGIN_S) as children:
+        run(_serve(own, found, socket, children))
 
 
 def api() -> None:
@@ -61,6 +56,32 @@ def api() -> None:
 def down() -> None:
     """Stop the embedded servers; what they hold stays in the data folder."""
     embedded.stop(settings().data)
+
+
+async def _serve(own: Settings, found: Servers, socket: Path | None, children: Children) -> None:
+    """The API until it is told to stop, and workers that are replaced when they die."""
+    mending = asyncio.create_task(_mend(children))
+    try:
+        await api_app.serve(
+            own, database_url=found.database_url, broker_url=found.broker_url, socket=socket
+        )
+    finally:
+        mending.cancel()
+
+
+async def _mend(children: Children) -> None:
+    """Say who died, and start another; say so once too when nobody is replaced any more."""
+    lost = 0
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        if replaced := children.mend():
+            console.print(f"workers that died and were replaced: {replaced}", style="yellow")
+        if (died := len(children.died())) > lost:
+            told = f"{died} worker(s) died again and again and are not replaced any more"
+            console.print(
+                f"{told}: look at the log above, then start `sluice up` again", style="red"
+            )
+        lost = died
 
 
 async def _local_key(own: Settings, database_url: str) -> Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -26,14 +27,17 @@ _COLOURS = {
     Severity.CRITICAL: "red",
 }
 _SHOWN_CHARS = 300
+_ID_CHARS = 36
 _UNSHOWN = "\N{REPLACEMENT CHARACTER}"
 
 
 def runs_table(rows: Iterable[Any]) -> Table:
     """One line for each run, newest first."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("run", "tenant", "pipeline", "state", "steps", "attempts", "created", "detail"):
-        table.add_column(name, overflow="fold" if name == "run" else "ellipsis", no_wrap=True)
+    table = Table(box=None, pad_edge=False, expand=True)
+    table.add_column("run", min_width=_ID_CHARS, no_wrap=True)  # whole: people copy it
+    for name in ("tenant", "pipeline", "state", "steps", "attempts", "created"):
+        table.add_column(name, overflow="ellipsis", no_wrap=True)
+    table.add_column("detail", overflow="ellipsis", no_wrap=True, ratio=1)  # gives way first
     for row in rows:
         table.add_row(
             str(row["id"]),
@@ -49,14 +53,19 @@ def runs_table(rows: Iterable[Any]) -> Table:
 
 
 def run_tree(
-    row: Any, steps: Iterable[Any], proposed: Iterable[Any] = (), *, whole: bool = False
+    row: Any,
+    steps: Iterable[Any],
+    proposed: Iterable[Any] = (),
+    asked: Iterable[Any] = (),
+    *,
+    whole: bool = False,
 ) -> Tree:
-    """A run, its steps in the order it came to them, and what became of what it has proposed;
-    `whole`: nothing is hidden."""
+    """A run, its steps in the order it came to them, what persons were asked and said, and what
+    became of what it has proposed; `whole`: nothing is hidden."""
     head = Text.assemble(
         (f"{row['pipeline']} v{row['version']}", "bold"), "  ", state(row), f"  {row['id']}"
     )
-    tree = Tree(head)
+    tree, told, listed = Tree(head), partial(_asked, whole=whole), partial(_proposal, whole=whole)
     tree.add(
         f"tenant {row['tenant']}, key {plain(row['key'])}, attempts {row['attempt']},"
         f" crashes {row['crashes']}, steps {row['steps']}, calls {row['calls']},"
@@ -68,16 +77,16 @@ def run_tree(
     if row["forked_from"]:
         tree.add(f"a fork of {row['forked_from']}: what is marked as copied, that one has done")
     if row["autonomy"]:
-        tree.add("a dry run: what it would write is proposed, not written")
-    if row["level"] not in {None, Autonomy.ACT}:
+        tree.add("a dry run: nothing is written; what it would write is listed, and put to nobody")
+    elif row["level"] not in {None, Autonomy.ACT}:
         tree.add(f"its autonomy was {row['level']}")
     if row["detail"]:
         tree.add(Text(legible(row["detail"])))
     tree.add(Text(f"input {_short(row['input'], whole=whole)}"))
     for step in steps:
         tree.add(_step(step, whole=whole))
-    for each in proposed:
-        tree.add(_proposal(each, whole=whole))
+    for line in (*map(told, asked), *map(listed, proposed)):
+        tree.add(line)
     if row["error"]:
         tree.add(Text(legible(shown(row["error"]).get("traceback", "").rstrip()), style="red"))
     if row["result"] or row["partial"]:
@@ -182,6 +191,20 @@ def _came(step: Any, *, whole: bool) -> str:
         if isinstance(said, dict) and "text" in said:
             return _cut(plain(str(said["text"])))
     return _short(document, whole=whole)
+
+
+def _asked(row: Any, *, whole: bool) -> Text:
+    """What a person was asked, and said; of an open one, what to type."""
+    if row["verdict"] is None:
+        said = Text(f"open: sluice answer {row['id']} ...", style="yellow")
+    else:
+        note = f": {legible(row['note'])}" if row["note"] else ""
+        said = Text(f"{row['verdict']} by {plain(row['who']) or 'nobody'}{note}")
+    return Text.assemble(
+        f"review of {plain(row['step'])}  {row['kind']}  ",
+        said,
+        f"  {_short(row['answer'] or row['proposal'], whole=whole)}",
+    )
 
 
 def _proposal(row: Any, *, whole: bool) -> Text:

@@ -170,10 +170,22 @@ async def acts(flow: Flow, given: Given) -> Judged:
     return await flow.act("act", AGENT, goal="", offers=[offer(page)])
 
 
+@pipeline("throws", version=1, tools=[drop])
+async def throws(flow: Flow, given: Given) -> Given:
+    await flow.call("away", drop, to=ref("input:/id"))
+    return given
+
+
+@pipeline("asks-first", version=1, tools=[drop])
+async def asks_first(flow: Flow, given: Given) -> Given:
+    await flow.propose("away", drop, to=ref("input:/id"))
+    return given
+
+
 @pipeline("forgotten", version=1)
 async def forgotten(flow: Flow, given: Given) -> Given:
     return given
 
 
-PIPELINES = [replay, naming, binds, costs, acts]
+PIPELINES = [replay, naming, binds, costs, acts, throws, asks_first]
 TOOLS = [mistyped]

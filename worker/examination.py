@@ -57,7 +57,8 @@ async def _one(
     trial.reserve(order.worst.usd, order.worst.tokens)
     if not tool.poll:
         trial.repetition.foresee(tool.name, order.digest, writes=tool.writes)
-    order.asks = await reasons(order, trial.tenant)
+    if order.questionable:  # what is put aside is asked once, as the proposal that it becomes
+        order.asks = await reasons(order, trial.tenant)
     _with_snapshot(gateway, trial, order, declared)
     return order
 
@@ -67,7 +68,7 @@ def _with_snapshot(
 ) -> None:
     """What is kept of the target before a write is a call like any."""
     snapshot = order.tool.undo.snapshot if order.tool.undo is not None else None
-    if snapshot is None:
+    if snapshot is None or order.aside:
         return
     given = {name: fixed(value) for name, value in snapshot.arguments(order.args).items()}
     step, number = order.step + SNAPSHOT, order.number

@@ -34,6 +34,15 @@ _STANDS = """
            SELECT id FROM review WHERE run_id = run.id AND verdict IS NULL LIMIT 1) AS r ON true
      WHERE k.key = $1
 """
+_HOW_TO_READ = (
+    "`sluice show` draws a run: its steps in their order, each with its kind (call: a tool or the"
+    " model was used; decide: code judged), how it stands (settled: done and on record; released:"
+    " not made, it waits; rejected: it failed) and what came of it. settle/1 is what the model said"
+    " first, settle/1/check what code found wrong with that, settle/3/1/refund.pay the first call"
+    " of what it said third; a `review` is what a person is asked: a yes allows exactly these"
+    " arguments."
+)
+_EVIL = "eve@evil.example"
 _READY = "SELECT FROM contract WHERE name = 'search-desk' LIMIT 1"
 
 console = Console(markup=False, highlight=False)
@@ -61,6 +70,7 @@ async def _show() -> None:
     try:
         with Children(1, drain_s=5, log=OUT / "worker.log"):
             await _until(lambda: hot().fetchrow(_READY))
+            console.print(f"\n{_HOW_TO_READ}")
             await _plan()
             await _act()
             await _stop()
@@ -162,6 +172,8 @@ def _tell_the_end() -> None:
     console.rule("What has left the shop, over all times that this was run", style="bold")
     for each in left:
         console.print(f"  {each}")
+    if not any(_EVIL in each for each in left):
+        console.print(f"  nothing to {_EVIL}")
     console.print(
         "\nA model proposes, code disposes, people decide: samples/agent/pipelines.py."
         "\n`sluice show RUN --transcripts` has every prompt and every answer."

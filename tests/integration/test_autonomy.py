@@ -170,10 +170,9 @@ async def test_the_client_and_the_command_ask_for_dry_runs_and_show_them(acme, s
 
     assert asked.code == 0
     for key in ("order 1", "k"):
-        assert "a dry run: what it would write is proposed" in (await sluice("show", key)).out
+        assert "a dry run: nothing is written" in (await sluice("show", key)).out
     rows = await hot().fetch("SELECT autonomy FROM run")
     assert [row[0] for row in rows] == ["observe", "observe"]
-    assert "its autonomy was observe" in (await sluice("show", "order 1")).out
 
 
 async def test_a_running_fleet_hears_of_a_lowered_level_and_runs_in_hand_do_as_well(

@@ -82,7 +82,7 @@ async def test_a_newcomers_bug_is_shown_with_its_line_within_a_second(submit, fl
     assert took < 1, "recorded at once, not when the third try has failed"
 
 
-async def test_up_starts_everything_and_ctrl_c_drains_it(home):
+async def test_up_starts_everything_replaces_a_worker_that_dies_and_ctrl_c_drains_it(home):
     port = str(free_port())
     with (home / "up.log").open("wb") as log:
         process = subprocess.Popen(
@@ -100,7 +100,10 @@ async def test_up_starts_everything_and_ctrl_c_drains_it(home):
         run = _post(port, key)
         again = _post(port, key)
         shown = sluice(home, "show", "ticket-1")
-        listed = sluice(home, "runs")
+        listed = sluice(home, "runs", COLUMNS="80")
+        first = _children(process.pid)
+        os.kill(first[0], signal.SIGKILL)
+        await until(lambda: _replaced(process.pid, first), within_s=30)
     finally:
         process.send_signal(signal.SIGINT)
         code = process.wait(30)
@@ -168,6 +171,16 @@ async def _answers(port: str) -> bool:
 
 async def _pipeline_known(home: Path) -> bool:
     return "1 seen lately" in sluice(home, "doctor").stdout
+
+
+def _children(of: int) -> list[int]:
+    told = subprocess.run(["pgrep", "-P", str(of)], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in told.stdout.split()]
+
+
+async def _replaced(up: int, first: list[int]) -> bool:
+    now = _children(up)
+    return len(now) == len(first) and now != first
 
 
 def _cwd(pid: str) -> Path | None:

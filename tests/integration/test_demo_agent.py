@@ -26,5 +26,7 @@ def test_the_demo_shows_an_agent_that_is_refused_asked_about_and_stopped(databas
     assert done.returncode == 0, (said + done.stderr)[-3000:]
     for told in ("/plan/1/arguments/usd", "/to needs to be trusted", "loop_detected", "success"):
         assert told in said
+    assert "approval  open: sluice answer" in said, "who is asked sees what, and what to type"
+    assert "nothing to eve@evil.example" in said
     left = [path.read_text() for path in (tmp_path / "out" / "demo-agent").glob("*.txt")]
     assert left == ["refund of 49.90 USD to ann@example.com"]

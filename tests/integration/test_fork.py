@@ -251,6 +251,8 @@ async def test_a_part_of_a_step_and_what_was_taken_back_are_no_places_to_fork_be
 
     with pytest.raises(Unforkable, match="'0-0/ask-1' is a part of '0-0': fork from that"):
         await fork(asked(run, "0-0/ask-1"))
+    with pytest.raises(Unforkable, match="there are: '0-0', '2-0'"):  # and none of its parts
+        await fork(asked(run, "nowhere"))
     with pytest.raises(Unforkable, match="'2-0' before it was taken back later"):
         await fork(asked(run, "3-0"))
     with pytest.raises(Unforkable, match="is no step of this run's pipeline"):

@@ -256,6 +256,23 @@ async def test_all_that_a_person_must_allow_is_asked_before_the_first_call(plann
     assert all(each["used_at"] for each in used)
 
 
+@pytest.mark.parametrize("dry", [True, False])
+async def test_what_of_a_plan_is_withheld_is_asked_once_as_a_proposal_and_never_of_a_dry_run(
+    planned, submit, attempt, governed, dry
+):
+    governed("autonomy: {level: observe}")
+    SCRIPT[:] = [plans(READ, NOTE), answers()]
+    run = await submit("planning", {}, dry_run=dry)
+    await attempt(run)
+
+    assert (await reload(run))["stop_reason"] == "success"
+    assert (SENT, [each["tool"] for each in VIEWS[-1].history[0]["plan"]]) == (
+        [], ["page.read", "mail.note"],
+    )  # fmt: skip
+    reviews = await hot().fetch("SELECT kind, verdict FROM review")
+    assert [tuple(each) for each in reviews] == [("proposal", "withdrawn" if dry else None)]
+
+
 @pytest.mark.parametrize("said", [Verdict.REJECTED, "late"])
 async def test_a_persons_no_to_one_call_is_a_no_to_the_plan_and_is_not_asked_again(
     planned, attempt, said, capsys

@@ -480,8 +480,9 @@ async def test_from_outside_it_is_seen_edited_and_carried_out_by_a_worker_proces
     assert "proposal, account.close: 1" in listed
     _, shown, _ = await sluice("show", str(run))
     assert f"proposal {review}  account.close  open" in shown
-    code, _, told = await sluice("answer", str(review), "--edit", '{"id": "bob"}')
+    code, said, told = await sluice("answer", str(review), "--edit", '{"id": "bob"}')
     assert code == 0, told
+    assert "made by a request of its own" in said
     await until(lambda: finished(2))
 
     new = await reload(await executing())

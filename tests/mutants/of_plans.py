@@ -8,6 +8,9 @@ BAD = f"{PLAN}::test_a_plan_whose_third_call_is_bad_makes_none_of_the_first_two"
 NO_PLAN = f"{PLAN}::test_what_is_no_plan_is_explained_and_nothing_happens"
 ASKED_FIRST = f"{PLAN}::test_all_that_a_person_must_allow_is_asked_before_the_first_call"
 DENIED = f"{PLAN}::test_a_persons_no_to_one_call_is_a_no_to_the_plan_and_is_not_asked_again"
+WITHHELD = (
+    f"{PLAN}::test_what_of_a_plan_is_withheld_is_asked_once_as_a_proposal_and_never_of_a_dry_run"
+)
 AS_IT_WAS = f"{PLAN}::test_an_examination_leaves_the_run_as_it_was"
 ON_RECORD = f"{PLAN}::test_what_was_found_right_is_carried_out_and_what_was_found_wrong_is_not"
 UNPROVEN = f"{ASSESS}::test_what_names_no_step_that_proves_it_is_told_back_and_audited"
@@ -32,6 +35,13 @@ OF_PLANS = (
         "trial = held.trial()",
         "trial = held",
         AS_IT_WAS,
+    ),
+    Mutant(
+        "-", "a person is asked what of a plan may be made, and none of it is",
+        "worker/examination.py",
+        "if order.questionable:",
+        "if True:",
+        WITHHELD,
     ),
     Mutant(
         "P9", "the bits of a refused plan count", "worker/labels/provenance.py",

@@ -71,7 +71,7 @@ def line(text):
         ("open-field", ['@tool("bad.open"']),
         ("float-money", ['@tool("bad.open"']),
         ("endless-text", ['@tool("bad.page"']),
-        ("destructive", ['@pipeline("costs"']),
+        ("destructive", ['@pipeline("costs"', 'call("away", drop']),
         ("unaffordable", ['@pipeline("costs"', '@pipeline("acts"']),
         ("unlisted", ['@pipeline("forgotten"']),
     ],

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tools.tool import Tool
+from tools.tool import Effect, Tool
 from tools.trust import Trust, closest
 from worker.check.contracts import endless_texts
-from worker.check.finding import Finding, error, of_tool, title, warning
+from worker.check.finding import Finding, error, of_pipeline, of_tool, title, warning
 from worker.check.place import choices, is_place, names
 from worker.check.script import Part, dotted
 from worker.check.script import names as names_in
@@ -27,12 +27,14 @@ def called(pipeline: Pipeline[Any, Any], parts: Sequence[Part]) -> Iterator[Find
     """What is wrong with the calls of a pipeline's script."""
     about = title(pipeline)
     results = dict(_results(parts))
+    yield from _unproposed(pipeline, parts)
     for part in parts:
         taint = Taint(part)
         for verb in part.verbs("call", "propose"):
             tool = part.said(verb.args[1]) if len(verb.args) > 1 else None
             if isinstance(tool, Tool):
                 yield from _call(pipeline, part, verb, tool, taint)
+                yield from _destroys(part, verb, tool, about)
         for verb in part.verbs("decide"):
             yield from _shown(part, verb, about)
         for node in ast.walk(part.node):
@@ -77,6 +79,33 @@ def _call(
                 f"{name} of {tool.name} needs to be {needed.name.lower()}, and gets a plain value:"
                 " a person is asked each time",
                 f"bind it by reference: {name}={_instead(part, value)}",
+            )  # fmt: skip
+
+
+def _destroys(part: Part, verb: ast.Call, tool: Tool[Any, Any], about: str) -> Iterator[Finding]:
+    if tool.effect is Effect.DESTRUCTIVE and getattr(verb.func, "attr", "") == "call":
+        yield error(
+            "destructive", part.place(verb), about,
+            f"it calls {tool.name}, which is destructive: the run would end as tool_denied",
+            "put it to a person with flow.propose, or write a tool that marks instead",
+        )  # fmt: skip
+
+
+def _unproposed(pipeline: Pipeline[Any, Any], parts: Sequence[Part]) -> Iterator[Finding]:
+    """Destructive tools that no line of the script puts to a person."""
+    used = [
+        part.said(each)
+        for part in parts
+        for node in ast.walk(part.node)
+        if isinstance(node, ast.Call)
+        for each in node.args[:2]
+    ]
+    for tool in pipeline.tools.values():
+        if tool.effect is Effect.DESTRUCTIVE and not any(each is tool for each in used):
+            yield warning(
+                "destructive", of_pipeline(pipeline), title(pipeline),
+                f"it declares {tool.name}, which is destructive: no run executes it by itself",
+                "put it to a person with flow.propose, or write a tool that marks instead",
             )  # fmt: skip
 
 

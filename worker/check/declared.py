@@ -64,12 +64,6 @@ def pipelines_own(pipeline: Pipeline[Any, Any]) -> Iterator[Finding]:
                 or "name a field of the input, as a JSON pointer such as /id",
             )  # fmt: skip
     for tool in pipeline.tools.values():
-        if tool.effect is Effect.DESTRUCTIVE:
-            yield warning(
-                "destructive", place, about,
-                f"it declares {tool.name}, which is destructive: no run executes it by itself",
-                "put it to a person with flow.propose, or write a tool that marks instead",
-            )  # fmt: skip
         first = tool.undo.snapshot if tool.undo else None
         if first is not None and pipeline.tools.get(first.tool.name) is not first.tool:
             yield error(
