@@ -9,6 +9,7 @@ import orjson
 from models.database import hot
 from models.ledger import EntryState
 from models.proposal import admit, edited_hash, key_of
+from models.request_key import canonical
 from models.review import DoubtVerdict, ReviewKind, Verdict
 from models.run import StopReason
 
@@ -131,7 +132,7 @@ async def answer(
                 "SELECT answer_schema FROM review WHERE id = $1", review
             )
             _check(value, schema)
-        written = orjson.dumps(value) if verdict is Verdict.EDITED else None
+        written = _written(value) if verdict is Verdict.EDITED else None
         await connection.execute(_LOCK_RUN, review)
         row = await connection.fetchrow(_TAKE, review, verdict, written, note, who)
         if row is None:
@@ -172,6 +173,8 @@ async def _settle(
     place = (row["run_id"], row["step"])
     of_call = row["kind"] in {ReviewKind.APPROVAL, ReviewKind.PROPOSAL}
     if of_call and verdict is Verdict.EDITED and written is not None:
+        if row["kind"] == ReviewKind.APPROVAL:
+            written += b"\n"  # a person's, even where a pipeline's bytes were the same
         digest = edited_hash(await connection.fetchval(_TOOL, *place) or "", written)
         await connection.execute(_HASH_ANEW, row["id"], digest)
     if row["kind"] == ReviewKind.PROPOSAL:
@@ -202,6 +205,14 @@ async def _become(connection: Any, review: UUID, verdict: Verdict) -> None:
     if wanted and await admit(connection, review) is None:
         told = f"its tenant has used the key {key_of(review)} for another request: reject it"
         raise BadAnswer(told)
+
+
+def _written(value: Any) -> bytes:
+    try:
+        canonical(value)
+        return orjson.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise BadAnswer(f"this is no answer that can be kept: {error}") from None
 
 
 def _check(value: Any, schema: bytes | None) -> None:

@@ -22,7 +22,7 @@ from config.settings import settings
 from config.surroundings import servers
 from models import schema
 from models.database import DatabaseUnfit, close_database, open_database
-from models.request import Refused
+from models.request import Malformed, Refused, read_json
 from models.verdict import BadAnswer, NotOpen
 from producer.redacted import said
 
@@ -75,6 +75,8 @@ def document(text: str) -> Any:
     elif text.startswith("@"):
         text = Path(text[1:]).read_text(encoding="utf-8")
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        value = read_json(text.encode())
+        orjson.dumps(value)  # what it cannot hold would arrive as something else
+    except (Malformed, TypeError, UnicodeEncodeError) as error:
         raise typer.BadParameter(f"this is no JSON: {error}") from None
+    return value

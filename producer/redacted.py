@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import orjson
 
 from config.policy_file import PolicyError
-from config.redaction import Redactor
+from config.redaction import HIDDEN, Redactor
 from config.rulebook import Rulebook
 from config.settings import settings
+from models.verdict import BadAnswer
 
 T = TypeVar("T", str, str | None)
 _USUAL = Redactor()
@@ -62,15 +63,27 @@ def handed_out(document: bytes | None) -> Any:
 
 
 def restored(answer: Any, whole: Any, seen: Any) -> Any:
-    """An edited answer with what its editor could not see put back where it was left alone."""
+    """An edited answer with what its editor could not see put back where it was left alone.
+
+    Raises:
+        BadAnswer: It is left in what was changed: the sign for it would go out in its place.
+    """
+    value = _put_back(answer, whole, seen)
+    if HIDDEN in repr(value) and HIDDEN in repr(seen) and HIDDEN not in repr(whole):
+        told = f"{HIDDEN} stands for what you cannot see: leave the whole text around it, or none"
+        raise BadAnswer(told)
+    return value
+
+
+def _put_back(answer: Any, whole: Any, seen: Any) -> Any:
     if answer == seen:
         return whole
     if isinstance(answer, dict) and isinstance(whole, dict) and isinstance(seen, dict):
         return {
-            key: restored(each, whole[key], seen[key]) if key in whole else each
+            key: _put_back(each, whole[key], seen[key]) if key in whole else each
             for key, each in answer.items()
         }
     lists = isinstance(answer, list) and isinstance(whole, list) and isinstance(seen, list)
     if lists and len(answer) == len(whole):
-        return [restored(*each) for each in zip(answer, whole, seen, strict=True)]
+        return [_put_back(*each) for each in zip(answer, whole, seen, strict=True)]
     return answer

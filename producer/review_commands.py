@@ -165,12 +165,12 @@ async def _of_sheet(path: Path) -> list[_Decision]:
     except UnreadableBacklog as error:
         raise ValueError(str(error)) from None
     ids = [each.review for each in lines]
+    asked = "SELECT id, proposal, kind FROM review WHERE id = ANY($1)"
     proposals = {
-        row["id"]: shown(row["proposal"])
-        for row in await hot().fetch("SELECT id, proposal FROM review WHERE id = ANY($1)", ids)
+        row["id"]: (shown(row["proposal"]), row["kind"]) for row in await hot().fetch(asked, ids)
     }
     return [
-        _Decision(each.review, *each.answer(proposals.get(each.review)), each.note)
+        _Decision(each.review, *each.answer(*proposals.get(each.review, (None,))), each.note)
         for each in lines
     ]
 

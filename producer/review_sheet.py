@@ -1,6 +1,7 @@
 """Reviews as a spreadsheet: exported, decided by a person in the column `verdict`, imported."""
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +9,8 @@ from uuid import UUID
 
 import orjson
 
-from models.review import Verdict
+from models.request import Malformed, read_json
+from models.review import ReviewKind, Verdict
 from producer.redacted import said, shown
 from producer.rows import Fault, rows
 from producer.triage_files import Replacement, defused
@@ -17,6 +19,8 @@ _ANSWER = "answer."
 """Before the names of the columns that may be edited."""
 _TEXT_CHARS = 1_000
 _HEAD = ("review", "verdict", "note", "kind", "question", "ticket", "subject", "text")
+_CALLS = frozenset({ReviewKind.APPROVAL, ReviewKind.PROPOSAL})
+_THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(,\d{3})+")
 _WORDS = {
     "approve": Verdict.APPROVED,
     "approved": Verdict.APPROVED,
@@ -41,8 +45,12 @@ class Decided(NamedTuple):
     edits: dict[str, str]
     """Cells of the answer, as they stand in the sheet."""
 
-    def answer(self, proposal: Any) -> tuple[Verdict, Any]:
-        """The verdict, and the edited answer; an approved line that was changed is an edit."""
+    def answer(self, proposal: Any, kind: str | None = None) -> tuple[Verdict, Any]:
+        """The verdict, and the edited answer; an approved line that was changed is an edit.
+
+        Raises:
+            BadSheet: A call was changed and not said to be: spreadsheets change 007 by themselves.
+        """
         if self.verdict is Verdict.REJECTED or not isinstance(proposal, dict):
             return self.verdict, None
         changed = {
@@ -52,6 +60,11 @@ class Decided(NamedTuple):
         }
         if not changed and self.verdict is Verdict.APPROVED:
             return Verdict.APPROVED, None
+        if kind in _CALLS and self.verdict is Verdict.APPROVED:
+            raise BadSheet(
+                f"{self.place}: the verdict is approve, but {', '.join(changed)} of the call"
+                " changed: put it back, or let the verdict be edit"
+            )
         return Verdict.EDITED, proposal | changed
 
 
@@ -130,8 +143,10 @@ def _typed(text: str, before: Any, place: str, name: str) -> Any:
     if before is None or isinstance(before, str):
         return text or before
     try:
-        value = orjson.loads(text.strip().lower().replace(",", "."))
-    except orjson.JSONDecodeError:
+        if _THOUSANDS.fullmatch(text.strip()):
+            raise Malformed("1,000 may be one or a thousand")
+        value = read_json(text.strip().lower().replace(",", ".").encode())
+    except Malformed:
         raise BadSheet(
             f"{place}, {_ANSWER}{name}: {text!r} is no {type(before).__name__}"
         ) from None

@@ -7,6 +7,8 @@ import orjson
 from aiohttp import web
 
 from models.database import hot
+from models.request import Malformed as NoJson
+from models.request import read_json
 from models.review import DoubtVerdict, Verdict
 from models.verdict import answer
 from producer.problems import Malformed, Unknown
@@ -69,8 +71,8 @@ async def post_verdict(request: web.Request) -> web.Response:
 
 def _read(request: web.Request, body: bytes) -> tuple[UUID, dict[str, Any]]:
     try:
-        review, given = UUID(request.match_info["id"]), orjson.loads(body)
-    except ValueError as error:
+        review, given = UUID(request.match_info["id"]), read_json(body)
+    except (ValueError, NoJson) as error:
         raise Malformed(f"not a review id with a JSON verdict: {error}") from None
     if not isinstance(given, dict) or given.keys() - _FIELDS:
         raise Malformed(f"a verdict is an object of {', '.join(sorted(_FIELDS))}")

@@ -9,12 +9,14 @@ from pydantic_core import from_json
 
 from config.policy_approvals import USUAL, Approval, When
 from models.guard import Guard
+from models.ledger import SNAPSHOT
 from models.proposal import edited_hash
 from models.review import ReviewKind
 from models.run import StopReason
 from models.verdict import approved_calls
 from tools.misfit import faults
 from tools.tool import Tool
+from worker.held import Held
 from worker.order import Order
 from worker.outcome import Ask, Question, Stop
 from worker.warrant import Warrant
@@ -89,19 +91,27 @@ async def reasons(order: Order, tenant: str) -> tuple[str, ...]:
     return (*order.judged.faults, told)
 
 
-def question(order: Order) -> Ask:
-    """Park the run until a person has said yes or no to this call."""
+def keeps(held: Held, order: Order) -> bool:
+    """Whether a snapshot was begun for this very call, and would fit no other."""
+    before = order.step + SNAPSHOT
+    return before in held.record or before in held.provenance.origins
+
+
+def question(order: Order, *, kept: bool = False) -> Ask:
+    """Park the run until a person has said yes or no to this call; `kept`: to no other."""
     tool, args = order.tool, order.args
+    asked = args.__pydantic_serializer__.to_json(args)
+    only = " (its snapshot is taken: approve or reject, for nothing else fits it)" * kept
     return Ask(
         [
             Question(
                 step=order.step,
                 number=order.number,
                 kind=ReviewKind.APPROVAL,
-                text=f"May {tool.name} be called with exactly this? Asked because"
+                text=f"May {tool.name} be called with exactly this{only}? Asked because"
                 f" {'; '.join(order.asks)}"[:500],
-                proposal=args.__pydantic_serializer__.to_json(args),
-                answer_schema=editable(tool),
+                proposal=asked,
+                answer_schema={"const": from_json(asked)} if kept else editable(tool),
                 args_hash=order.digest,
                 decide_within=DECIDE_WITHIN,
                 fresh=order.record is None,

@@ -36,7 +36,10 @@ async def examine(
     """
     trial = held.trial()
     found: list[Order | Stop] = []
-    for number, each in enumerate(drafts, len(held.names) + 1):
+    number = len(held.names)
+    for each in drafts:
+        undo = each.tool.undo  # a snapshot has the number before its write
+        number += 1 if undo is None or undo.snapshot is None else 2
         try:
             found.append(await _one(gateway, trial, each, number, declared))
         except Stop as stop:
@@ -71,7 +74,7 @@ def _with_snapshot(
     if snapshot is None or order.aside:
         return
     given = {name: fixed(value) for name, value in snapshot.arguments(order.args).items()}
-    step, number = order.step + SNAPSHOT, order.number
+    step, number = order.step + SNAPSHOT, order.number - 1
     taken = gateway.draft(trial, snapshot.tool, given, step, number, proposed=False)
     allow(trial, taken, declared)
     trial.reserve(taken.worst.usd, taken.worst.tokens)

@@ -34,14 +34,14 @@ from models.run import StopReason
 from tools.health import Health
 from tools.tool import Tool
 from worker.allowance import allow
-from worker.approval import legible, question, reasons
+from worker.approval import keeps, legible, question, reasons
+from worker.drafting import judge, mandated, parse, restate
 from worker.gatekeeper import Gatekeeper
 from worker.held import Held
 from worker.journal import Journal
 from worker.labels.provenance import Origin
 from worker.labels.sinks import bound
 from worker.order import Order
-from worker.orders import judge, mandated, parse, restate
 from worker.outcome import Ask, GateShut, LostLease, Overtaken, Snooze, Stop, ToolFailed
 from worker.proposal import Proposal, withheld
 from worker.record import Record
@@ -51,7 +51,7 @@ from worker.snapshot import Precaution
 from worker.step_line import tell
 from worker.trip import Trip
 from worker.turnstile import Turnstile
-from worker.warrant import Mandate
+from worker.warrant import Mandate, Warrant
 
 A = TypeVar("A", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
@@ -89,12 +89,14 @@ class Gateway:
         because: str = "",
         mandate: Mandate | None = None,
         before: Precaution | None = None,
+        under: Warrant | None = None,
     ) -> R:
         """Do a step once, whatever happens to the worker; return its result, now or from before.
 
         `proposed`: a model chose this call. Its writes need a person, and trusted arguments.
         `because`: the call is put to a person instead, and gives a Proposed.
         `mandate`: a person has approved it elsewhere; `given` then counts for nothing.
+        `under`: it is the snapshot of such a call.
 
         Raises:
             ToolFailed: The tool's final failure, as recorded.
@@ -105,10 +107,11 @@ class Gateway:
         order: Order | None = None
         try:
             order = self.draft(
-                held, tool, given, step, number, proposed=proposed, because=because, mandate=mandate
-            )
+                held, tool, given, step, number,
+                proposed=proposed, because=because, mandate=mandate, under=under,
+            )  # fmt: skip
             if before is not None:
-                await before.replay(order.args)
+                await before.replay(order.args, order.warrant)
             return cast(R, await self._carry_out(held, order, allowed, before))
         except (Stop, Snooze, GateShut, Ask, ToolFailed) as error:
             said = refused_by(error)
@@ -129,13 +132,14 @@ class Gateway:
         proposed: bool,
         because: str = "",
         mandate: Mandate | None = None,
+        under: Warrant | None = None,
     ) -> Order:
         """What is to be done, its arguments parsed, and where they come from."""
         record = held.record.get(step)
         if mandate is not None:
             ruling = self._rulings.of(held.tenant, mandate.pipeline, tool)
             return mandated(tool, mandate, ruling, step=step, number=number, record=record)
-        ruling = self._rulings.of(held.tenant, held.pipeline, tool)
+        ruling = self._rulings.of(held.tenant, (under and under.behalf) or held.pipeline, tool)
         given, references = bound(given, held.provenance)
         args = parse(tool, given, strict=ruling.strict, proposed=proposed)
         passed = args.__pydantic_serializer__.to_json(args, exclude_unset=True)
@@ -145,10 +149,11 @@ class Gateway:
         asked = b"propose\0" if because else b""
         digest = hashlib.sha256(asked + tool.name.encode() + b"\0" + passed).digest()
         order = Order(step, number, tool, args, passed, digest, record, ruling, proposed)
+        order.warrant = under
         if because:
             order.aside, order.proposes = because, True
         elif held.autonomy is not Autonomy.ACT:
-            order.aside = withheld(held, order)
+            order.aside = withheld(held, order, self._rulings)
         judged = proposed or ruling.sinks is not None
         if judged or ruling.asks or order.aside:
             legible(tool, args)
@@ -173,7 +178,7 @@ class Gateway:
         if order.questionable:
             await _approve(held, order)
         if before is not None and not order.aside:
-            await before.take(order.args)
+            await before.take(order.args, order.warrant)
         if ruling.sensitive and not order.aside:
             said = Refusal(Guard.SENSITIVE, "sends", "; ".join(order.asks))
             remark = said.remark(held, order.step, tool.name, ruling.revision, order.digest)
@@ -194,7 +199,7 @@ class Gateway:
 
     def _way(self, held: Held, order: Order) -> Trip | Proposal:
         if order.aside and order.unfit is None:
-            return Proposal(self._journal, held, order)
+            return Proposal(self._journal, self.gatekeeper, held, order)
         parts = (self._journal, self.gatekeeper, self._turnstile)
         return Trip(*parts, held, order, send_s=self._send_before_s)
 
@@ -227,7 +232,7 @@ async def _approve(held: Held, order: Order) -> None:
     """
     order.asks = await reasons(order, held.tenant)
     if order.asks and order.record is None:
-        raise question(order)
+        raise question(order, kept=keeps(held, order))
 
 
 def _saw(held: Held, order: Order, got: bytes, *, failed: bool) -> None:

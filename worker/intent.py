@@ -8,7 +8,7 @@ from models.scope import FLEET, POLICY
 from models.spend import Used, open_windows, used_today
 from worker.checkpoint import FENCE, Entry, accounted, identity
 from worker.outcome import GateShut, OutOfFunds, Unapproved
-from worker.warrant import NONE
+from worker.warrant import NONE, turns
 
 _WINDOWS = f"""
     windows AS MATERIALIZED (
@@ -168,9 +168,15 @@ _SHUT_BY = f"""
 async def intend(entries: Sequence[Entry]) -> list[BaseException | None]:
     """Commit what is about to be sent, its money and its deadline, in one transaction.
 
-    GateShut, OutOfFunds or Unapproved for a run that is still ours: nothing of it was written or
-    charged.
+    GateShut, OutOfFunds, Unapproved: the run is still ours, nothing of it was written or charged.
     """
+    said: dict[int, BaseException | None] = {}
+    for places in turns([each.warrant for each in entries]):
+        said |= zip(places, await _commit([entries[each] for each in places]), strict=True)
+    return [said[place] for place in sorted(said)]
+
+
+async def _commit(entries: Sequence[Entry]) -> list[BaseException | None]:
     paid = any(each.usd for each in entries)
     answers = await _flush(entries, paid=paid)
     if not any(isinstance(each, GateShut) for each in answers):

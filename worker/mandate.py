@@ -7,7 +7,7 @@ from models.database import hot
 from models.guard import Guard
 from models.review import Verdict
 from models.run import StopReason
-from worker.approval import question
+from worker.approval import keeps, question
 from worker.held import Held
 from worker.order import Order
 from worker.outcome import Stop
@@ -50,7 +50,7 @@ async def unapproved(order: Order, held: Held) -> BaseException:
     """What is to be done about a call whose intent did not find its approval: ask (again), or give
     up where the verdict is on another run's proposal."""
     if order.warrant is None or order.warrant.proposal is None:
-        return question(order)
+        return question(order, kept=keeps(held, order))
     proposal = order.warrant.proposal
     told = _void(await hot().fetchrow(_FIND, proposal, held.tenant), held.id)
     return denied(proposal, told or "was not approved with exactly these arguments")

@@ -66,15 +66,16 @@ _ASK = """
                         WHERE (e.run_id, e.step) = (q.run_id, q.step)
                           AND e.state NOT IN ('reserved', 'in_doubt'))
     ON CONFLICT (run_id, step, kind) DO UPDATE
-       SET verdict = NULL, answer = NULL, decided_at = NULL, who = NULL, note = NULL,
-           question = EXCLUDED.question, decide_by = EXCLUDED.decide_by,
-           proposal = EXCLUDED.proposal, args_hash = EXCLUDED.args_hash, use_by = NULL,
+       SET id = EXCLUDED.id, verdict = NULL, answer = NULL, decided_at = NULL, who = NULL,
+           note = NULL, question = EXCLUDED.question, decide_by = EXCLUDED.decide_by,
+           proposal = EXCLUDED.proposal, answer_schema = EXCLUDED.answer_schema,
+           args_hash = EXCLUDED.args_hash, use_by = NULL,
            used_at = NULL
      WHERE r.kind IN ('in_doubt', 'approval') AND r.verdict IS NOT NULL
 """
 """A write can be in doubt a second time, and an approval can have grown too old; every other
-question is asked once. A doubt that a late
-answer has ended meanwhile is no question any more."""
+question is asked once. Asked anew it has a new id, for whoever answers the old one has not seen
+this one. A doubt that a late answer has ended meanwhile is no question any more."""
 
 _RESERVE = """
     INSERT INTO ledger_entry AS e

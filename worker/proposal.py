@@ -11,32 +11,38 @@ import orjson
 from pydantic_core import to_json
 
 from models.autonomy import Autonomy
-from models.ledger import EntryState, StepKind
+from models.ledger import UNDO, EntryState, StepKind
 from models.review import ReviewKind
 from models.run import StopReason
 from tools.tool import Rejected, ToolError
 from worker.approval import DECIDE_WITHIN, editable, exactly
 from worker.checkpoint import Entry
+from worker.gatekeeper import Gatekeeper
 from worker.held import Held
 from worker.journal import Journal
 from worker.order import Order, Proposed
 from worker.outcome import Question, ToolFailed
 from worker.proposing import Proposing, id_of
+from worker.ruling import Rulings
 from worker.token import token
 from worker.use import checked, rehearsed
 
 _TOLD_CHARS = 500
 
 
-def withheld(held: Held, order: Order) -> str:
-    """Why a call is more than its run may do by itself; empty: it may, or has begun to already."""
+def withheld(held: Held, order: Order, rulings: Rulings) -> str:
+    """Why a call is more than its run may do by itself; empty: it may, or has begun to already.
+
+    What the policy lets nobody take back cannot be taken back.
+    """
     tool, record = order.tool, order.record
     begun = record is not None and record.state is not EntryState.RELEASED
-    if not tool.writes or held.undoing or begun or order.step in held.precautions:
+    if not tool.writes or order.step.startswith(UNDO) or begun or order.step in held.precautions:
         return ""
     if held.autonomy is Autonomy.OBSERVE:
         return f"{held.pipeline} only observes here"
-    if tool.undo is None:
+    undo = tool.undo.tool if tool.undo else None
+    if undo is None or rulings.of(held.tenant, held.pipeline, undo).denied is not None:
         return f"{held.pipeline} does by itself only what can be taken back"
     return ""
 
@@ -44,8 +50,9 @@ def withheld(held: Held, order: Order) -> str:
 class Proposal:
     """One call's way to a person."""
 
-    def __init__(self, journal: Journal, held: Held, order: Order) -> None:
-        self._journal, self._held, self._order = journal, held, order
+    def __init__(self, journal: Journal, gatekeeper: Gatekeeper, held: Held, order: Order) -> None:
+        self._journal, self._gatekeeper = journal, gatekeeper
+        self._held, self._order = held, order
 
     async def make(self) -> Any:
         """The Proposed of a step that proposes; the rehearsal's result of one that was withheld.
@@ -82,8 +89,11 @@ class Proposal:
 
         Raises:
             Rejected: The target would refuse it.
+            GateShut: Nothing leaves, not even to look.
         """
         order, held = self._order, self._held
+        if order.tool.rehearse is not None:
+            await self._gatekeeper.admit(held, order.tool, looking=True)
         call = order.call(held.id, held.tenant, since=time.monotonic(), send_s=None)
         try:
             result = await rehearsed(order.tool, order.args, call)

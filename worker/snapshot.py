@@ -5,9 +5,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from models.ledger import EntryState
 from tools.tool import Snapshot
 from worker.labels.binding import fixed
 from worker.record import Record
+from worker.warrant import Warrant
 
 
 class Precaution:
@@ -20,19 +22,24 @@ class Precaution:
         self,
         snapshot: Snapshot[Any],
         record: Record | None,
-        make: Callable[[Mapping[str, Any]], Awaitable[Any]],
+        make: Callable[[Mapping[str, Any], Warrant | None], Awaitable[Any]],
     ) -> None:
         """`record`: as earlier attempts left it; `make` does the step, or replays it."""
         self._snapshot, self._record, self._make = snapshot, record, make
         self._taken = False
 
-    async def replay(self, args: BaseModel) -> None:
-        """Come by it again where it is over: if it failed, nobody is asked about its write."""
-        if self._record is not None and self._record.over:
-            await self.take(args)
+    async def replay(self, args: BaseModel, under: Warrant | None) -> None:
+        """Come by it again where it is over: if it failed, nobody is asked about its write.
 
-    async def take(self, args: BaseModel) -> None:
+        One in doubt is brought to its end, whatever becomes of the write.
+        """
+        if self._record is not None and self._record.state is not EntryState.RELEASED:
+            await self.take(args, under)
+
+    async def take(self, args: BaseModel, under: Warrant | None) -> None:
         """Make it, if it was not made. Its arguments were judged, or approved, as the write's own.
+
+        `under`: the warrant of a write that carries out a proposal; it is the snapshot's too.
 
         Raises:
             ToolFailed: It could not be made, so the write must not be.
@@ -40,4 +47,4 @@ class Precaution:
         if not self._taken:
             self._taken = True
             given = self._snapshot.arguments(args)
-            await self._make({name: fixed(value) for name, value in given.items()})
+            await self._make({name: fixed(value) for name, value in given.items()}, under)

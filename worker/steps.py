@@ -22,7 +22,7 @@ from worker.order import Order, Proposed
 from worker.outcome import LostLease, Snooze, Stop
 from worker.refusal import Refusal
 from worker.snapshot import Precaution
-from worker.warrant import Mandate
+from worker.warrant import Mandate, Warrant
 
 A = TypeVar("A", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
@@ -123,10 +123,10 @@ class Steps:
         number = self.begin(step)
         self.held.precautions.add(step)
 
-        async def make(given: Mapping[str, Any]) -> Any:
+        async def make(given: Mapping[str, Any], under: Warrant | None) -> Any:
             tool, held = snapshot.tool, self.held
             return await self._gateway.call(
-                held, tool, given, step=step, number=number, allowed=self.tools
+                held, tool, given, step=step, number=number, allowed=self.tools, under=under
             )
 
         return Precaution(snapshot, self.held.record.get(step), make)

@@ -46,7 +46,7 @@ class Trip:
         self._visit, self._held, self._order, self._tool = Visit(), held, order, order.tool
         self._send_s, self._quiet_s = send_s, quiet_s(order, send_s)
         paid = order.worst.usd > 0 or self._tool.worst is not None
-        self._admitted = self._tool.writes or paid or bool(order.asks)
+        self._admitted = self._tool.writes or paid or bool(order.asks or order.warrant)
         """Whether the call leaves an intent before it leaves us."""
         leaves = send_s if self._admitted else None
         self._call = partial(order.call, held.id, held.tenant, send_s=leaves)

@@ -1,5 +1,7 @@
 """A warrant: what a person has allowed, as an intent looks it up."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -33,3 +35,21 @@ class Mandate(NamedTuple):
 
 
 NONE = Warrant(None)
+
+
+def turns(warrants: Sequence[Warrant | None]) -> list[list[int]]:
+    """Which members of a batch may be committed together, by place: one proposal is in a turn once.
+
+    One statement sees a proposal as it was before all of them; the next sees whose it is now.
+    """
+    taken: list[list[int]] = [[]]
+    met: Counter[UUID] = Counter()
+    for place, warrant in enumerate(warrants):
+        turn = 0
+        if warrant is not None and warrant.proposal is not None:
+            turn = met[warrant.proposal]
+            met[warrant.proposal] += 1
+        if turn == len(taken):
+            taken.append([])
+        taken[turn].append(place)
+    return taken

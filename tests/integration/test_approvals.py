@@ -205,8 +205,9 @@ async def test_an_edit_that_grew_too_old_is_asked_about_and_approved_as_it_was_e
     await answer(review, Verdict.EDITED, who="jo", value=EDITED)
     await hot().execute("UPDATE review SET use_by = now() - interval '1 s'")
     await attempt(run)
-    assert document(await hot().fetchval("SELECT proposal FROM review")) == EDITED
-    await answer(review, Verdict.APPROVED, who="jo")
+    again = await hot().fetchrow("SELECT id, proposal FROM review")
+    assert document(again["proposal"]) == EDITED
+    await answer(again["id"], Verdict.APPROVED, who="jo")
 
     await attempt(run)
 

@@ -297,6 +297,30 @@ async def test_a_persons_no_to_one_call_is_a_no_to_the_plan_and_is_not_asked_aga
     assert await hot().fetchval("SELECT count(*) FROM review") == 2
 
 
+async def test_a_plan_of_a_dry_run_asks_nobody(planned, submit, attempt):
+    SCRIPT[:] = [plans(READ, NOTE), answers()]
+    run = await submit("planning", {}, dry_run=True)
+
+    await attempt(run)
+
+    assert ((await reload(run))["stop_reason"], SENT) == ("success", [])
+    assert await hot().fetch("SELECT FROM review WHERE kind <> 'proposal'") == []
+
+
+async def test_what_was_asked_about_has_the_number_it_has_when_it_is_made(planned, attempt):
+    """By their numbers a fork and a roll-back know what came first: a snapshot before its write."""
+    row = await planned(plans(call("archive.move", to="bob"), NOTE), answers())
+    await decide(*[Verdict.APPROVED] * len(await open_reviews()))
+
+    await attempt(row["id"])
+
+    assert (await reload(row["id"]))["stop_reason"] == "success"
+    numbers = dict(await hot().fetch("SELECT step, number FROM ledger_entry"))
+    moved = next(each for each in numbers if each.endswith("archive.move"))
+    assert numbers[f"{moved}/snapshot"] == numbers[moved] - 1
+    assert len(set(numbers.values())) == len(numbers)
+
+
 async def decide_late():
     """The one in the middle is allowed, the last one nobody answers."""
     note_, bob = await open_reviews()

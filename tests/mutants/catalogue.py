@@ -712,7 +712,7 @@ MUTANTS = (
         f"{POLICY}::test_a_shorter_time_out_of_the_policy_counts",
     ),
     Mutant(
-        "-", "arguments are coerced though the policy is strict", "worker/orders.py",
+        "-", "arguments are coerced though the policy is strict", "worker/drafting.py",
         "strict=strict or None",
         "strict=None",
         f"{POLICY}::test_strict_arguments_are_not_coerced",

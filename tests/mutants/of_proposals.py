@@ -5,6 +5,7 @@ from tests.mutants.mutant import Mutant
 PROPOSALS = "tests/integration/test_proposals.py"
 APPROVALS = "tests/integration/test_approvals.py"
 WITHHOLDING = "tests/integration/test_withholding.py"
+MEETING = "tests/integration/test_where_features_meet.py"
 _INTENT = f"{PROPOSALS}::test_the_intent_itself_looks_at_the_verdict"
 
 OF_PROPOSALS = (
@@ -144,13 +145,13 @@ OF_PROPOSALS = (
     ),
     Mutant(
         "-", "what cannot be taken back is done all the same", "worker/proposal.py",
-        "    if tool.undo is None:\n",
-        "    if False:\n",
+        "    if undo is None or",
+        "    if undo is not None and",
         f"{WITHHOLDING}::test_what_can_be_taken_back_is_done_by_who_may_do_that",
     ),
     Mutant(
         "-", "taking back is withheld", "worker/proposal.py",
-        "if not tool.writes or held.undoing or begun or",
+        "if not tool.writes or order.step.startswith(UNDO) or begun or",
         "if not tool.writes or begun or",
         f"{WITHHOLDING}::test_taking_back_is_not_withheld",
     ),
@@ -165,5 +166,103 @@ OF_PROPOSALS = (
         "if before is not None and not order.aside:",
         "if before is not None:",
         f"{WITHHOLDING}::test_a_snapshot_is_taken_with_its_write_or_not_at_all",
+    ),
+    Mutant(
+        "P7", "runs of one batch share an approved proposal", "worker/warrant.py",
+        "turn = met[warrant.proposal]",
+        "turn = 0",
+        f"{MEETING}::test_of_two_runs_in_one_batch_one_makes_the_approved_call",
+    ),
+    Mutant(
+        "P4", "the snapshot of a proposal is under nobody's gate", "worker/gateway.py",
+        "        order.warrant = under\n",
+        "",
+        f"{MEETING}::test_the_snapshot_of_a_proposal_waits_for_the_gate_of_its_pipeline_too",
+    ),
+    Mutant(
+        "P4", "the snapshot of a proposal is under the policy of who carries it out",
+        "worker/gateway.py",
+        "(under and under.behalf) or held.pipeline",
+        "held.pipeline",
+        f"{MEETING}::test_the_snapshot_of_a_proposal_is_under_the_policy_of_its_pipeline",
+    ),
+    Mutant(
+        "P4", "behind a closed gate a write is rehearsed", "worker/proposal.py",
+        "            await self._gatekeeper.admit(held, order.tool, looking=True)\n",
+        "            pass\n",
+        f"{MEETING}::test_nothing_is_rehearsed_while_the_gate_is_closed",
+    ),
+    Mutant(
+        "P7", "who says the same as the pipeline is asked again", "models/verdict.py",
+        'written += b"\\n"',
+        'written += b""',
+        f"{MEETING}::test_an_edit_that_changes_nothing_is_a_yes",
+    ),
+    Mutant(
+        "P7", "an edit is kept as it can be", "models/verdict.py",
+        "        canonical(value)\n",
+        "",
+        f"{MEETING}::test_an_edit_that_json_cannot_hold_is_refused",
+    ),
+    Mutant(
+        "P7", "a number of a verdict is rounded", "producer/reviews.py",
+        "read_json(body)\n",
+        "orjson.loads(body)\n",
+        f"{MEETING}::test_a_number_of_a_verdict_is_what_was_sent_or_refused",
+    ),
+    Mutant(
+        "P7", "a spreadsheet edits a call that was approved", "producer/review_sheet.py",
+        "if kind in _CALLS and self.verdict is Verdict.APPROVED:",
+        "if False:",
+        f"{MEETING}::test_a_sheet_that_says_approve_edits_no_call",
+    ),
+    Mutant(
+        "P7", "a thousand in a sheet is one", "producer/review_sheet.py",
+        "if _THOUSANDS.fullmatch(text.strip()):",
+        "if False:",
+        f"{MEETING}::test_a_cell_that_may_be_one_or_a_thousand_is_refused",
+    ),
+    Mutant(
+        "P7", "what a snapshot was taken for is edited", "worker/approval.py",
+        '{"const": from_json(asked)} if kept else editable(tool)',
+        "editable(tool)",
+        f"{MEETING}::test_what_a_snapshot_was_taken_for_is_not_edited_any_more",
+    ),
+    Mutant(
+        "P7", "a question asked anew takes the old one's verdicts", "worker/parking.py",
+        "SET id = EXCLUDED.id, verdict = NULL",
+        "SET verdict = NULL",
+        f"{MEETING}::test_a_late_verdict_on_a_question_that_was_asked_anew_is_none",
+    ),
+    Mutant(
+        "P4", "beside a roll-back everything may be written", "worker/proposal.py",
+        "if not tool.writes or order.step.startswith(UNDO) or begun or",
+        "if not tool.writes or held.undoing or begun or",
+        f"{MEETING}::test_beside_a_roll_back_a_lowered_run_writes_nothing_else",
+    ),
+    Mutant(
+        "P4", "what nobody may take back is reversible", "worker/proposal.py",
+        " or rulings.of(held.tenant, held.pipeline, undo).denied is not None:",
+        ":",
+        f"{MEETING}::test_what_the_policy_lets_nobody_take_back_is_not_reversible",
+    ),
+    Mutant(
+        "-", "a snapshot in doubt is left where its write is withheld", "worker/snapshot.py",
+        "self._record.state is not EntryState.RELEASED:",
+        "self._record.over:",
+        f"{MEETING}::test_a_snapshot_in_doubt_is_settled_though_its_write_is_withheld_by_now",
+    ),
+    Mutant(
+        "-", "a plan counts no snapshots", "worker/examination.py",
+        "number += 1 if undo is None or undo.snapshot is None else 2",
+        "number += 1",
+        "tests/integration/test_plan.py"
+        "::test_what_was_asked_about_has_the_number_it_has_when_it_is_made",
+    ),
+    Mutant(
+        "P7", "the sign for what is hidden goes out in its place", "producer/redacted.py",
+        "    if HIDDEN in repr(value) and HIDDEN in repr(seen) and HIDDEN not in repr(whole):\n",
+        "    if False:\n",
+        f"{MEETING}::test_what_its_editor_could_not_see_is_put_back_or_the_edit_is_refused",
     ),
 )  # fmt: skip

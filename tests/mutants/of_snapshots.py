@@ -10,19 +10,19 @@ MODEL = f"{ALERTS}::test_however_a_model_misbehaves_it_is_one_stop_or_none_withi
 OF_SNAPSHOTS = (
     Mutant(
         "-", "a write is made without its snapshot", "worker/gateway.py",
-        "            await before.take(order.args)\n",
+        "            await before.take(order.args, order.warrant)\n",
         "            pass\n",
         f"{SNAPSHOTS}::test_a_write_whose_snapshot_failed_is_not_made",
     ),
     Mutant(
         "-", "a snapshot is taken before anybody has approved its write", "worker/snapshot.py",
-        "if self._record is not None and self._record.over:",
+        "if self._record is not None and self._record.state is not EntryState.RELEASED:",
         "if True:",
         f"{SNAPSHOTS}::test_a_call_that_waits_for_a_person_keeps_nothing_before_they_have_said_yes",
     ),
     Mutant(
         "P3", "a replay does not come by a snapshot", "worker/snapshot.py",
-        "if self._record is not None and self._record.over:",
+        "if self._record is not None and self._record.state is not EntryState.RELEASED:",
         "if False:",
         f"{SNAPSHOTS}::test_a_worker_that_dies_around_a_snapshot_leaves_one_snapshot_and_one_write",
     ),

@@ -1,4 +1,4 @@
-"""Orders: how what a pipeline, a model or a person wants done is read and judged, once."""
+"""Drafting: how an order comes of what a pipeline, a model or a person wants done."""
 
 import hashlib
 from collections.abc import Mapping
