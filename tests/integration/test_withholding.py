@@ -7,13 +7,17 @@ from models.database import hot
 from models.proposal import became
 from models.review import Verdict
 from models.verdict import NotOpen, answer
-from tests import act_pipelines, proposing_pipelines, snapshot_pipelines
-from tests.act_pipelines import SCRIPT, SENT, VIEWS, answers, calls
+from tests import act_pipelines, plan_pipelines, proposing_pipelines, snapshot_pipelines
+from tests.act_pipelines import SCRIPT, SENT, VIEWS, Done, Task, answers, calls
 from tests.conftest import CATALOGUE, document, reload
-from tests.proposing_pipelines import CLOSED
+from tests.plan_pipelines import PLANNER, call, plans
+from tests.proposing_pipelines import CLOSED, mark, note
 from tests.snapshot_pipelines import KEPT, SHELF
 from tools.tool import Unavailable
+from worker.agents.agent import offer
+from worker.flow import Flow
 from worker.gateway import Gateway
+from worker.pipeline import pipeline
 
 CATALOGUE |= proposing_pipelines.PIPELINES | act_pipelines.PIPELINES
 CATALOGUE |= snapshot_pipelines.PIPELINES
@@ -215,3 +219,38 @@ async def test_what_a_dry_run_would_do_is_listed_with_it_and_nobody_is_asked(sub
         await answer(would["id"], Verdict.APPROVED, who="ann")
     assert await hot().fetchval("SELECT count(*) FROM run") == 1
     assert CLOSED == []
+
+
+@pipeline("plans-of-accounts", version=1, tools=[mark, note])
+async def plans_of_accounts(flow: Flow, task: Task) -> Done:
+    """One of its writes can be rehearsed, and the other cannot."""
+    return await flow.plan("work", PLANNER, goal=task.goal, offers=[offer(mark), offer(note)])
+
+
+async def test_what_a_plan_has_rehearsed_is_no_persons_no_to_a_replay(submit, attempt, governed):
+    shown = []
+
+    def stumbles_once(view):
+        shown.append(view.history)
+        if len(shown) == 1:
+            raise RuntimeError("its worker is lost")
+        return answers()
+
+    both = plans(call("account.mark", id="ann"), call("account.note", id="ann"))
+    plan_pipelines.SCRIPT[:] = [both, stumbles_once]
+    run = await submit("plans-of-accounts", {})
+    await attempt(run)
+    for each in await hot().fetch("SELECT id FROM review"):
+        await answer(each["id"], Verdict.APPROVED, who="ann")
+    governed("autonomy: {level: observe}")  # lowered between the yes and the calls
+    await attempt(run)
+    await hot().execute("UPDATE run SET dispatch_at = now() WHERE id = $1", run)
+    await attempt(run)
+
+    row = await reload(run)
+    assert (row["stop_reason"], row["attempt"]) == ("success", 3), row["detail"]
+    assert shown[0] == shown[1]
+    assert CLOSED == []
+
+
+CATALOGUE |= {("plans-of-accounts", 1): plans_of_accounts}

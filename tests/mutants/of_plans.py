@@ -19,6 +19,13 @@ WORDS = f"{PROOF}::test_a_tools_result_and_a_persons_answer_prove_and_a_models_w
 
 OF_PLANS = (
     Mutant(
+        "P3", "what a plan has put aside is taken for a person's no", "worker/agents/plan.py",
+        "(e.tries or e.kind == StepKind.PROPOSE)",
+        "e.tries",
+        "tests/integration/test_withholding.py"
+        "::test_what_a_plan_has_rehearsed_is_no_persons_no_to_a_replay",
+    ),
+    Mutant(
         "P9", "a plan is made though something is wrong with it", "worker/agents/plan.py",
         '        if complaints:\n            self._mistaken({"plan"',
         '        if False:\n            self._mistaken({"plan"',

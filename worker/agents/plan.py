@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
 from models.guard import Guard
-from models.ledger import EntryState
+from models.ledger import EntryState, StepKind
 from models.run import StopReason
 from worker.agents import planned
 from worker.agents.act import Act
@@ -171,9 +171,11 @@ class Plan(Act[T]):
         self._window.planned([(each | more, got) for each, more, got in parts])
 
     def _denied(self, drafts: Sequence[Draft]) -> list[int]:
-        """The calls that a person did not allow, where none of the plan was tried yet."""
+        """The calls that a person did not allow, where none of the plan was tried yet, nor put
+        aside after all."""
         records = [self._steps.held.record.get(each.step) for each in drafts]
-        if any(each is not None and each.tries for each in records):
+        begun = [e for e in records if e is not None and (e.tries or e.kind == StepKind.PROPOSE)]
+        if begun:
             return []
         return [
             n for n, each in enumerate(records)
