@@ -86,6 +86,9 @@ def transport_options(url: str, settings: Settings) -> dict[str, Any]:
         "unacked_key": "sluice.unacked",
         "unacked_index_key": "sluice.unacked_index",
         "unacked_mutex_key": "sluice.unacked_mutex",
+        # Who is killed while it restores what others left unacked holds this; kombu's 300 s would
+        # keep the rest of the fleet from it for as long.
+        "unacked_mutex_expire": 5,
     }
 
 
