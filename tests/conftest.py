@@ -63,7 +63,7 @@ _EMPTY = "DELETE FROM gate; INSERT INTO gate (scope, mode) VALUES ('fleet', 'ope
     )
 )  # fmt: skip
 CATALOGUES = '["worker.pipelines", "tests.pipelines"]'
-_FLEETS = ("tests/chaos/", "tests/race/", "tests/incident/", "tests/benchmarks/")
+_FLEETS = ("tests/chaos/", "tests/race/", "tests/incident/", "tests/benchmarks/", "tests/evals/")
 _REQUIRED = set(os.environ.get("SLUICE_REQUIRE", "").split(","))
 
 
